@@ -1,0 +1,81 @@
+"""Batch normalisation with torch's statistics."""
+
+import math
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+
+class _BatchNorm(nnx.Module):
+    """Normalises each channel (the last axis) over all other axes.
+
+    In training it normalises with the batch's mean and *biased* variance, and moves the running
+    statistics by `momentum` towards the batch's mean and *unbiased* variance, counting the pass in
+    num_batches_tracked; momentum=None makes the running statistics the mean over all batches.
+    In evaluation (`module.eval()`) it normalises with the running statistics; without them
+    (track_running_stats=False) always with the batch's. Ioffe & Szegedy 2015.
+
+    Errors: ValueError for a wrong number of axes or channels, and in training for a single value
+    per channel, whose unbiased variance does not exist.
+    """
+
+    ranks: tuple[int, ...]
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = True, track_running_stats: bool = True,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs | None = None,
+    ):  # fmt: skip
+        self.num_features, self.eps, self.momentum, self.dtype = num_features, eps, momentum, dtype
+        self.weight = nnx.Param(jnp.ones(num_features, param_dtype)) if affine else None
+        self.bias = nnx.Param(jnp.zeros(num_features, param_dtype)) if affine else None
+        self.track_running_stats = track_running_stats
+        if track_running_stats:
+            self.running_mean = nnx.BatchStat(jnp.zeros(num_features, param_dtype))
+            self.running_var = nnx.BatchStat(jnp.ones(num_features, param_dtype))
+            self.num_batches_tracked = nnx.BatchStat(jnp.zeros((), jnp.int32))
+        self.use_running_average = False  # set by module.train() and module.eval()
+
+    def __call__(self, x):
+        if x.ndim not in self.ranks or x.shape[-1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__} expects {' or '.join(f'{rank}-D' for rank in self.ranks)} input with "
+                f"{self.num_features} channels last, got shape {x.shape}"
+            )
+        y = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # statistics in float32 at least
+        if self.use_running_average and self.track_running_stats:
+            mean, var = self.running_mean[...], self.running_var[...]
+        else:
+            mean, var = self._batch_statistics(y)
+        scale = lax.rsqrt(var + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight[...]
+        y = (y - mean) * scale
+        if self.bias is not None:
+            y = y + self.bias[...]
+        return y.astype(self.dtype or x.dtype)
+
+    def _batch_statistics(self, x):
+        axes = tuple(range(x.ndim - 1))
+        count = math.prod(x.shape[:-1])
+        if count <= 1 and not self.use_running_average:
+            raise ValueError(f"BatchNorm needs more than 1 value per channel in training, got shape {x.shape}")
+        mean = x.mean(axes)
+        var = jnp.square(x - mean).mean(axes)  # two passes: E[x^2] - E[x]^2 would lose digits
+        if self.track_running_stats:
+            self.num_batches_tracked[...] += 1
+            new = 1 / self.num_batches_tracked[...] if self.momentum is None else self.momentum
+            self.running_mean[...] = (1 - new) * self.running_mean[...] + new * mean
+            self.running_var[...] = (1 - new) * self.running_var[...] + new * var * (count / (count - 1))
+        return mean, var
+
+
+class BatchNorm1d(_BatchNorm):
+    __doc__ = f"Batch normalisation of (N, C) or (N, L, C).\n\n    {_BatchNorm.__doc__}"
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    __doc__ = f"Batch normalisation of (N, H, W, C).\n\n    {_BatchNorm.__doc__}"
+    ranks = (4,)

@@ -1,0 +1,19 @@
+"""The classic networks in PyTorch, on NCHW tensors; their twins stand in `flax_models`.
+
+`MODELS[name](**options)` builds a model. The table is gathered from the family
+files on first use, so that importing this package costs nothing.
+"""
+
+
+def __getattr__(name: str):
+    if name != "MODELS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+    import pkgutil
+
+    table: dict = {}
+    for module in pkgutil.iter_modules(__path__):
+        if not module.ispkg:
+            table |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "MODELS", {})
+    globals()["MODELS"] = table
+    return table
