@@ -5,6 +5,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 
+class Identity(nnx.Module):
+    """x; takes and ignores any arguments, as torch's does."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __call__(self, x):
+        return x
+
+
 class ReLU(nnx.Module):
     """max(x, 0), any shape; the gradient at 0 is 0."""
 
@@ -22,6 +32,89 @@ class LeakyReLU(nnx.Module):
         return jnp.where(x > 0, x, self.negative_slope * x)
 
 
+class PReLU(nnx.Module):
+    """x where x > 0, weight * x elsewhere; the gradient at 0 is the weight.
+
+    weight is (num_parameters,): one for all, or one for each channel of (N, ..., C).
+
+    Errors: ValueError where num_parameters is neither 1 nor the input's channels.
+    """
+
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs | None = None,
+    ):  # fmt: skip
+        self.num_parameters, self.dtype = num_parameters, dtype
+        self.weight = nnx.Param(jnp.full(num_parameters, init, param_dtype))
+
+    def __call__(self, x):
+        if self.num_parameters != 1 and (x.ndim < 2 or x.shape[-1] != self.num_parameters):
+            raise ValueError(f"PReLU({self.num_parameters}) does not fit the channels of shape {x.shape}")
+        dtype = self.dtype or x.dtype
+        x, weight = x.astype(dtype), self.weight[...].astype(dtype)
+        return jnp.where(x > 0, x, weight * x)
+
+
+class ELU(nnx.Module):
+    """x where x > 0, alpha * (exp(x) - 1) elsewhere, any shape; the gradient at 0 is alpha."""
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def __call__(self, x):
+        return jnp.where(x > 0, x, self.alpha * jnp.expm1(jnp.where(x > 0, 0, x)))
+
+
+class GELU(nnx.Module):
+    """x * Phi(x), Phi being the normal distribution function; approximate="tanh" approximates it.
+
+    Errors: ValueError for another approximation. Hendrycks & Gimpel 2016.
+    """
+
+    def __init__(self, approximate: str = "none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+        self.approximate = approximate
+
+    def __call__(self, x):
+        return jax.nn.gelu(x, approximate=self.approximate == "tanh")
+
+
+class SiLU(nnx.Module):
+    """x * sigmoid(x), any shape."""
+
+    def __call__(self, x):
+        return jax.nn.silu(x)
+
+
+class Softplus(nnx.Module):
+    """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold; any shape."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0):
+        self.beta, self.threshold = beta, threshold
+
+    def __call__(self, x):
+        linear = self.beta * x > self.threshold
+        curved = jnp.log1p(jnp.exp(self.beta * jnp.where(linear, 0, x))) / self.beta
+        return jnp.where(linear, x, curved)
+
+
+class Hardtanh(nnx.Module):
+    """x between min_val and max_val, the nearer one outside; the gradient at both is 0.
+
+    Errors: ValueError where max_val is not greater than min_val.
+    """
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0):
+        if not min_val < max_val:
+            raise ValueError(f"max_val={max_val} must be greater than min_val={min_val}")
+        self.min_val, self.max_val = min_val, max_val
+
+    def __call__(self, x):
+        above = jnp.where(x >= self.max_val, jnp.asarray(self.max_val, x.dtype), x)
+        return jnp.where(x <= self.min_val, jnp.asarray(self.min_val, x.dtype), above)
+
+
 class Tanh(nnx.Module):
     """tanh(x), any shape."""
 
@@ -34,3 +127,40 @@ class Sigmoid(nnx.Module):
 
     def __call__(self, x):
         return jax.nn.sigmoid(x)
+
+
+class Softmax(nnx.Module):
+    """exp(x) over its sum along torch's dim: 1 is the channels of (N, C), (N, L, C), (N, H, W, C).
+
+    Beyond two axes the input is taken for torch's (N, C, ...) with its channels last, and dim, from
+    the front or from the end, names an axis of torch's. For sequences, which both frameworks hold
+    alike, call jax.nn.softmax(x, axis).
+
+    Errors: ValueError where the input has no such axis.
+    """
+
+    def __init__(self, dim: int):
+        self.dim = dim
+
+    def __call__(self, x):
+        return jax.nn.softmax(x, channels_last_axis(self.dim, x))
+
+
+class LogSoftmax(nnx.Module):
+    """log(Softmax(x)), computed without the quotient; dim and errors as in Softmax."""
+
+    def __init__(self, dim: int):
+        self.dim = dim
+
+    def __call__(self, x):
+        return jax.nn.log_softmax(x, channels_last_axis(self.dim, x))
+
+
+def channels_last_axis(dim: int, x) -> int:
+    """The axis of (N, ..., C) that torch calls dim in (N, C, ...). ValueError where there is none."""
+    if not -x.ndim <= dim < x.ndim:
+        raise ValueError(f"dim={dim} is not an axis of shape {x.shape}")
+    dim %= x.ndim
+    if x.ndim < 3 or dim == 0:
+        return dim
+    return x.ndim - 1 if dim == 1 else dim - 1

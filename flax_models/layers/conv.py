@@ -137,8 +137,19 @@ class ConvTranspose2d(_Convolution):
         )  # fmt: skip
         if min(height, width) < 1:
             raise ValueError(f"ConvTranspose2d: input of {x.shape[1:3]} makes an output of {(height, width)}")
+        geometry = self._geometry((height, width))
+        # Rows that output_padding adds beyond a stride's worth (where the dilation allows it) are out
+        # of the reach of the convolution that this one transposes.
+        geometry = geometry._replace(
+            padding=tuple(
+                (low, high - extra // stride * stride)
+                for (low, high), extra, stride in zip(
+                    self.padding, self.output_padding, self.stride, strict=True
+                )
+            )
+        )
         x, weight, bias = self._promoted(x)
-        y = conv_ops.conv2d_input(x, weight, self._geometry((height, width)))
+        y = conv_ops.conv2d_input(x, weight, geometry)
         return y if bias is None else y + bias
 
 

@@ -1,4 +1,4 @@
-"""Linear."""
+"""Linear and Maxout."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,6 +12,8 @@ class Linear(nnx.Module):
 
     weight is (in_features, out_features), the transpose of torch's. Initialised as torch does:
     U(-1/sqrt(in_features), 1/sqrt(in_features)), the bias too.
+
+    Errors: ValueError for input of other than in_features.
     """
 
     def __init__(
@@ -24,7 +26,36 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(init(rngs.params(), (out_features,), param_dtype)) if bias else None
 
     def __call__(self, x):
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"{type(self).__name__} expects (..., {self.in_features}) input, got shape {x.shape}"
+            )
         bias = self.bias[...] if self.bias is not None else None
         x, weight, bias = promote_dtype((x, self.weight[...], bias), dtype=self.dtype)
         y = x @ weight
         return y if bias is None else y + bias
+
+
+class Maxout(Linear):
+    """The largest of `pieces` linear maps: (..., in_features) -> (..., out_features).
+
+    weight is (in_features, out_features * pieces), bias (out_features * pieces,), the pieces of one
+    output side by side; initialised as Linear. The gradient goes to the first largest piece.
+    Goodfellow et al. 2013. torch.nn has none: the twin is `torch_models.layers.Maxout`.
+
+    Errors: ValueError for less than one piece and for input of other than in_features.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, pieces: int,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        if pieces < 1:
+            raise ValueError(f"Maxout needs at least one piece, got {pieces}")
+        super().__init__(in_features, out_features * pieces, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.pieces = pieces
+
+    def __call__(self, x):
+        y = super().__call__(x).reshape(*x.shape[:-1], -1, self.pieces)
+        first = jnp.argmax(y, axis=-1, keepdims=True)
+        return jnp.take_along_axis(y, first, axis=-1).squeeze(-1)

@@ -1,4 +1,4 @@
-"""Batch normalisation with torch's statistics."""
+"""Batch and instance normalisation with torch's statistics, stored and not."""
 
 import math
 
@@ -7,25 +7,14 @@ from flax import nnx
 from jax import lax
 
 
-class _BatchNorm(nnx.Module):
-    """Normalises each channel (the last axis) over all other axes.
-
-    In training it normalises with the batch's mean and *biased* variance, and moves the running
-    statistics by `momentum` towards the batch's mean and *unbiased* variance, counting the pass in
-    num_batches_tracked; momentum=None makes the running statistics the mean over all batches.
-    In evaluation (`module.eval()`) it normalises with the running statistics; without them
-    (track_running_stats=False) always with the batch's. Ioffe & Szegedy 2015.
-
-    Errors: ValueError for a wrong number of axes or channels, and in training for a single value
-    per channel, whose unbiased variance does not exist.
-    """
+class _RunningNorm(nnx.Module):
+    """What normalisations over the picture share: the variables, and the formula."""
 
     ranks: tuple[int, ...]
 
     def __init__(
-        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
-        affine: bool = True, track_running_stats: bool = True,
-        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs | None = None,
+        self, num_features: int, eps: float, momentum: float | None, affine: bool,
+        track_running_stats: bool, *, dtype, param_dtype,
     ):  # fmt: skip
         self.num_features, self.eps, self.momentum, self.dtype = num_features, eps, momentum, dtype
         self.weight = nnx.Param(jnp.ones(num_features, param_dtype)) if affine else None
@@ -56,18 +45,46 @@ class _BatchNorm(nnx.Module):
             y = y + self.bias[...]
         return y.astype(self.dtype or x.dtype)
 
+    def _move_running_statistics(self, new, mean, unbiased_var):
+        self.running_mean[...] = (1 - new) * self.running_mean[...] + new * mean
+        self.running_var[...] = (1 - new) * self.running_var[...] + new * unbiased_var
+
+
+class _BatchNorm(_RunningNorm):
+    """Normalises each channel (the last axis) over all other axes.
+
+    In training it normalises with the batch's mean and *biased* variance, and moves the running
+    statistics by `momentum` towards the batch's mean and *unbiased* variance, counting the pass in
+    num_batches_tracked; momentum=None makes the running statistics the mean over all batches.
+    In evaluation (`module.eval()`) it normalises with the running statistics; without them
+    (track_running_stats=False) always with the batch's. Ioffe & Szegedy 2015.
+
+    Errors: ValueError for a wrong number of axes or channels, and in training for a single value
+    per channel, whose unbiased variance does not exist.
+    """
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = True, track_running_stats: bool = True,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs | None = None,
+    ):  # fmt: skip
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, dtype=dtype, param_dtype=param_dtype
+        )
+
     def _batch_statistics(self, x):
         axes = tuple(range(x.ndim - 1))
         count = math.prod(x.shape[:-1])
         if count <= 1 and not self.use_running_average:
-            raise ValueError(f"BatchNorm needs more than 1 value per channel in training, got shape {x.shape}")
+            raise ValueError(
+                f"BatchNorm needs more than 1 value per channel in training, got shape {x.shape}"
+            )
         mean = x.mean(axes)
         var = jnp.square(x - mean).mean(axes)  # two passes: E[x^2] - E[x]^2 would lose digits
         if self.track_running_stats:
             self.num_batches_tracked[...] += 1
             new = 1 / self.num_batches_tracked[...] if self.momentum is None else self.momentum
-            self.running_mean[...] = (1 - new) * self.running_mean[...] + new * mean
-            self.running_var[...] = (1 - new) * self.running_var[...] + new * var * (count / (count - 1))
+            self._move_running_statistics(new, mean, var * (count / (count - 1)))
         return mean, var
 
 
@@ -79,3 +96,37 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     __doc__ = f"Batch normalisation of (N, H, W, C).\n\n    {_BatchNorm.__doc__}"
     ranks = (4,)
+
+
+class InstanceNorm2d(_RunningNorm):
+    """Normalises each channel of each picture: (N, H, W, C) -> (N, H, W, C).
+
+    With track_running_stats it moves, in training, the running statistics by `momentum` towards the
+    pictures' average mean and unbiased variance, and normalises with them in evaluation. Torch's
+    oddities are kept: num_batches_tracked stays 0, and momentum=None means 0. Ulyanov et al. 2016.
+
+    Errors: ValueError for a wrong number of axes or channels (torch, where affine is off, only
+    warns), and for a single value per channel and picture, unless running statistics replace it.
+    """
+
+    ranks = (4,)
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = False, track_running_stats: bool = False,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs | None = None,
+    ):  # fmt: skip
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, dtype=dtype, param_dtype=param_dtype
+        )
+
+    def _batch_statistics(self, x):
+        count = x.shape[1] * x.shape[2]
+        if count <= 1:
+            raise ValueError(f"InstanceNorm2d needs more than 1 pixel in a picture, got shape {x.shape}")
+        mean = x.mean((1, 2), keepdims=True)
+        var = jnp.square(x - mean).mean((1, 2), keepdims=True)
+        if self.track_running_stats:
+            average_mean, average_var = mean.mean((0, 1, 2)), var.mean((0, 1, 2)) * (count / (count - 1))
+            self._move_running_statistics(self.momentum or 0.0, average_mean, average_var)
+        return mean, var

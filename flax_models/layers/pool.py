@@ -1,116 +1,131 @@
-"""Pooling with torch's windows and torch's gradients, on NHWC arrays."""
+"""Pooling over windows with torch's arguments, on NHWC arrays."""
 
-from functools import partial
-from itertools import product
-from typing import NamedTuple
+import math
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from flax_models.layers.conv import Size, pair
+from flax_models.layers.pool_ops import (
+    Windows,
+    max_pool2d,
+    max_pool2d_indices,
+    sum_pool2d,
+    window_counts,
+    window_padding,
+)  # fmt: skip
 
 
-class Windows(NamedTuple):
-    """Where the pooling windows lie. All sizes are (height, width)."""
+class _Pool2d(nnx.Module):
+    """The arguments that windowed pools share, and what torch refuses in them."""
 
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
-    dilation: tuple[int, int]
+    def __init__(
+        self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
+    ):  # fmt: skip
+        self.kernel_size = pair(kernel_size)
+        self.stride = pair(kernel_size if stride is None else stride)
+        self.padding, self.dilation, self.ceil_mode = pair(padding), pair(dilation), ceil_mode
+        if min(self.kernel_size + self.stride + self.dilation) < 1:
+            raise ValueError("kernel_size, stride and dilation must be positive")
+        if any(p < 0 or p > k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ValueError(f"padding {self.padding} must be at most half of the kernel {self.kernel_size}")
 
-
-def _at_offset(x, offset: tuple[int, int], output_size: tuple[int, int], windows: Windows):
-    """The value at one place of every window, from the padded x: (N, OH, OW, C)."""
-    start = [o * d for o, d in zip(offset, windows.dilation, strict=True)]
-    limit = [s + (n - 1) * t + 1 for s, n, t in zip(start, output_size, windows.stride, strict=True)]
-    n, _, _, c = x.shape
-    return lax.slice(x, (0, *start, 0), (n, *limit, c), (1, *windows.stride, 1))
-
-
-def _from_offset(g, offset: tuple[int, int], padded_size: tuple[int, int], windows: Windows):
-    """The transpose of _at_offset: every window's value put back in its place of the padded x."""
-    spread = []
-    for o, d, s, n, size in zip(
-        offset, windows.dilation, windows.stride, g.shape[1:3], padded_size, strict=True
-    ):
-        low = o * d
-        spread.append((low, size - low - ((n - 1) * s + 1), s - 1))
-    return lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
+    def _windows(self, x) -> Windows:
+        check_picture(x, self)
+        extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        padding = window_padding(x.shape[1:3], extents, self.stride, self.padding, self.ceil_mode)
+        return Windows(self.kernel_size, self.stride, padding, self.dilation)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def max_pool2d(x, windows: Windows):
-    """(N, H, W, C) -> (N, OH, OW, C); the gradient goes to the first maximum of each window.
-
-    "First" is torch's: row by row. XLA's own gradient (select-and-scatter) is 15 times slower on
-    the CPU than comparing with the maximum, and leaves ties to the backend.
-    """
-    return lax.reduce_window(
-        x, -jnp.inf, lax.max, (1, *windows.kernel_size, 1), (1, *windows.stride, 1),
-        ((0, 0), *windows.padding, (0, 0)), window_dilation=(1, *windows.dilation, 1),
-    )  # fmt: skip
-
-
-def _max_pool2d_forward(x, windows: Windows):
-    y = max_pool2d(x, windows)
-    return y, (x, y)
-
-
-def _max_pool2d_backward(windows: Windows, saved, g):
-    x, y = saved
-    padding = ((0, 0), *windows.padding, (0, 0))
-    padded = jnp.pad(x, padding, constant_values=-jnp.inf)
-    taken = jnp.zeros(y.shape, bool)
-    total = jnp.zeros(padded.shape, g.dtype)
-    for offset in product(*map(range, windows.kernel_size)):
-        first = (_at_offset(padded, offset, y.shape[1:3], windows) == y) & ~taken
-        taken |= first
-        total += _from_offset(jnp.where(first, g, 0), offset, padded.shape[1:3], windows)
-    inside = tuple(slice(low, low + n) for (low, _), n in zip(padding, x.shape, strict=True))
-    return (total[inside],)
-
-
-max_pool2d.defvjp(_max_pool2d_forward, _max_pool2d_backward)
-
-
-class MaxPool2d(nnx.Module):
+class MaxPool2d(_Pool2d):
     """The maximum of each window: (N, H, W, C) -> (N, OH, OW, C).
 
     stride defaults to the kernel; padding is symmetric, at most half the kernel, and never the
-    maximum; ceil_mode keeps a last window that begins inside the picture but ends outside.
+    maximum; ceil_mode keeps a last window that begins inside the picture but ends outside. With
+    return_indices the result is (values, indices): where in its picture each maximum was found, as
+    row * W + column.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
 
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
-        ceil_mode: bool = False,
+        return_indices: bool = False, ceil_mode: bool = False,
     ):  # fmt: skip
-        self.kernel_size = pair(kernel_size)
-        self.stride = pair(kernel_size if stride is None else stride)
-        self.padding, self.dilation, self.ceil_mode = pair(padding), pair(dilation), ceil_mode
-        if any(p < 0 or p > k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
-            raise ValueError(f"padding {self.padding} must be at most half of the kernel {self.kernel_size}")
+        super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
+        self.return_indices = return_indices
 
     def __call__(self, x):
-        if x.ndim != 4:
-            raise ValueError(f"MaxPool2d expects (N, H, W, C) input, got shape {x.shape}")
-        extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        padding = window_padding(x.shape[1:3], extents, self.stride, self.padding, self.ceil_mode)
-        return max_pool2d(x, Windows(self.kernel_size, self.stride, padding, self.dilation))
+        windows = self._windows(x)
+        y = max_pool2d(x, windows)
+        return (y, max_pool2d_indices(x, windows)) if self.return_indices else y
 
 
-def window_padding(sizes, extents, strides, paddings, ceil_mode: bool):
-    """((low, high), ...) so that windows of `extents` cover what torch's would; see MaxPool2d."""
-    padding = []
-    for size, extent, stride, low in zip(sizes, extents, strides, paddings, strict=True):
-        room = size + 2 * low - extent
-        steps = room // stride
-        if ceil_mode and room % stride and (steps + 1) * stride < size + low:
-            steps += 1
-        if steps < 0 or room < 0 and not ceil_mode:
-            raise ValueError(f"input of size {size} with padding {low} is smaller than the window of {extent}")
-        padding.append((low, max(low, steps * stride + extent - size - low)))
-    return tuple(padding)
+class AvgPool2d(_Pool2d):
+    """The mean of each window: (N, H, W, C) -> (N, OH, OW, C).
+
+    stride defaults to the kernel. Padded zeros count in the mean unless count_include_pad is off;
+    what a last window of ceil_mode has beyond the padding never counts; divisor_override replaces
+    every count.
+
+    Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
+    """
+
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: int | None = None,
+    ):  # fmt: skip
+        super().__init__(kernel_size, stride, padding, 1, ceil_mode)
+        if divisor_override == 0:
+            raise ValueError("divisor_override must not be zero")
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def __call__(self, x):
+        windows = self._windows(x)
+        if self.divisor_override is not None:
+            divisor = self.divisor_override
+        else:
+            counted = self.padding if self.count_include_pad else (0, 0)
+            divisor = window_counts(x.shape[1:3], windows, counted)[..., None]
+        total = sum_pool2d(x.astype(jnp.promote_types(x.dtype, jnp.float32)), windows)
+        return (total / divisor).astype(x.dtype)
+
+
+class LPPool2d(_Pool2d):
+    """(sum of x^p over each window)^(1/p), p being norm_type: (N, H, W, C) -> (N, OH, OW, C).
+
+    p = inf is the maximum of |x|, p = -inf torch's -max(-|x|), the minimum. The gradient is zero
+    where the sum is. As in torch, a last window of ceil_mode stands for a whole one: its sum grows
+    by kernel size / values seen; and an odd p can make sums negative, whose root is nan.
+
+    Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
+    """
+
+    def __init__(
+        self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+    ):
+        super().__init__(kernel_size, stride, 0, 1, ceil_mode)
+        if norm_type == 0:
+            raise ValueError("norm_type must not be zero")
+        self.norm_type = float(norm_type)
+
+    def __call__(self, x):
+        windows = self._windows(x)
+        if math.isinf(self.norm_type):
+            sign = math.copysign(1, self.norm_type)
+            return sign * max_pool2d(sign * jnp.abs(x), windows)
+        y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        counts = window_counts(x.shape[1:3], windows, (0, 0))[..., None]
+        total = sum_pool2d(_power(y, self.norm_type), windows) * (math.prod(self.kernel_size) / counts)
+        # One where outside and one inside: the root's infinite slope at 0 must not reach the gradient.
+        root = jnp.where(total == 0, 0, _power(jnp.where(total == 0, 1, total), 1 / self.norm_type))
+        return root.astype(x.dtype)
+
+
+def _power(x, exponent: float):
+    return x ** (int(exponent) if exponent.is_integer() else exponent)
+
+
+def check_picture(x, layer):
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise ValueError(f"{type(layer).__name__} expects (N, H, W, C) input, got shape {x.shape}")

@@ -1,0 +1,102 @@
+"""The same training steps in both frameworks, from the same state, on the same numbers."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx, traverse_util
+
+from convert.compare import to_torch_input
+from convert.optimizers import moments_to_torch, optimizer_to_torch
+from convert.tolerances import difference
+from convert.twins import Example
+from convert.weights import leaves_to_torch, plan, to_numpy
+from torch_models.steps import STEPS
+from train.config import Recipe
+from train.state import TrainState
+from train.tasks import build_task
+
+
+def run_lockstep(
+    recipe: Recipe, flax_model: nnx.Module, torch_model: torch.nn.Module, examples: Mapping[str, Example],
+    *, steps: int, batch: int, seed: int, optimizers: Mapping[str, Any] | None = None,
+) -> tuple[float, dict[str, float]]:  # fmt: skip
+    """(largest difference of a loss, difference of every leaf and moment after the last step).
+
+    optimizers: optax states to go on from; without them both sides begin anew. The models have the
+    same weights already; the torch model is trained in place.
+    """
+    task = build_task(recipe, flax_model)
+    state: TrainState = task.state()
+    if optimizers is not None:
+        state = state._replace(optimizers=dict(optimizers))
+    torch_optimizers = build_torch_optimizers(recipe, torch_model)
+    for child, optimizer in torch_optimizers.items():
+        ours, theirs = child_of(flax_model, child), child_of(torch_model, child)
+        optimizer_to_torch(state.optimizers[child], ours, theirs, optimizer)
+    reference = STEPS[recipe.task](torch_model, torch_optimizers, **torch_step_options(recipe))
+    step = jax.jit(task.step)
+    rng = np.random.default_rng(seed)
+    dtype = jax.tree.leaves(state.params)[0].dtype
+    loss_error = 0.0
+    for number in range(steps):
+        arrays = {name: as_dtype(example.draw(rng, batch), dtype) for name, example in examples.items()}
+        noise = {
+            name: np.asarray(value) for name, value in task.draw(jax.random.key(seed + number), batch).items()
+        }
+        state, ours = step(state, jax.tree.map(jnp.asarray, arrays), noise)
+        theirs = reference(
+            {name: to_torch_input(array) for name, array in arrays.items()},
+            {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
+        )
+        for name in ours:
+            loss_error = max(loss_error, difference(np.asarray(ours[name]), to_numpy(theirs[name])))
+    return loss_error, state_errors(state, flax_model, torch_model, torch_optimizers)
+
+
+def state_errors(
+    state: TrainState, flax_model: nnx.Module, torch_model: torch.nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> dict[str, float]:  # fmt: skip
+    """{leaf, or leaf and moment: difference} between a TrainState and a torch model in training."""
+    flat = {**traverse_util.flatten_dict(state.params), **traverse_util.flatten_dict(state.buffers)}
+    ours = leaves_to_torch(plan(flax_model), {path: np.asarray(array) for path, array in flat.items()})
+    theirs = torch_model.state_dict()
+    errors = {name: difference(ours[name], to_numpy(theirs[name])) for name in theirs}
+    for child, optimizer in optimizers.items():
+        moments = moments_to_torch(state.optimizers[child], plan(child_of(flax_model, child)))
+        for name, parameter in child_of(torch_model, child).named_parameters():
+            for key, value in optimizer.state[parameter].items():
+                if value is not None:
+                    path = f"{child}.{name}" if child else name
+                    errors[f"{path}:{key}"] = difference(moments[name][key], to_numpy(torch.as_tensor(value)))
+    return errors
+
+
+def build_torch_optimizers(recipe: Recipe, model: torch.nn.Module) -> dict[str, torch.optim.Optimizer]:
+    """The recipe's optimizers in torch, by the child that each one trains."""
+    return {
+        child: getattr(torch.optim, type(config).__name__)(
+            child_of(model, child).parameters(), **dataclasses.asdict(config)
+        )
+        for child, config in recipe.optimizers.items()
+    }
+
+
+def torch_step_options(recipe: Recipe) -> dict[str, Any]:
+    """What the reference step takes from the recipe besides the optimizers."""
+    return {name: getattr(recipe, name) for name in ("loss",) if hasattr(recipe, name)}
+
+
+def child_of(model: Any, child: str) -> Any:
+    """A child of the root by name; "" is the root itself."""
+    return getattr(model, child) if child else model
+
+
+def as_dtype(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Floating numbers in `dtype`; integers as they are."""
+    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array

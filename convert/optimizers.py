@@ -1,0 +1,121 @@
+"""Optimizer state across: optax state <-> torch.optim state, by the same plan as the weights.
+
+The states of `train.optim` carry torch's names; `STATES` says the same of optax's own.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from flax import nnx, traverse_util
+
+from convert.weights import ConversionError, Leaf, leaves_to_flax, leaves_to_torch, plan, to_numpy
+from train import optim
+
+# state type -> {its field: torch's key}. A field that torch keeps no key for is left out.
+STATES: dict[type, Mapping[str, str]] = {
+    optim.SGDState: {"momentum_buffer": "momentum_buffer"},
+    optax.TraceState: {"trace": "momentum_buffer"},
+    optax.ScaleByAdamState: {"count": "step", "mu": "exp_avg", "nu": "exp_avg_sq"},
+    **{
+        cls: {field: field for field in cls._fields}
+        for cls in (optim.AdagradState, optim.RMSpropState, optim.AdamState)
+    },
+}
+
+
+def optimizer_to_torch(
+    state: Any, flax_module: nnx.Module, torch_module: torch.nn.Module, optimizer: torch.optim.Optimizer,
+    **exceptions: Any,
+) -> torch.optim.Optimizer:  # fmt: skip
+    """Fills a torch optimizer over `torch_module` with the optax state of `flax_module`'s parameters.
+
+    exceptions: `rename` and `layouts`, as for the weights. The module may be a child of a model, as
+    a GAN's generator. Errors: ConversionError for states that have no counterpart.
+    """
+    moments = moments_to_torch(state, plan(flax_module, **exceptions))
+    names = [name for name, _ in torch_module.named_parameters()]
+    values = optimizer.state_dict()
+    values["state"] = {
+        index: {key: torch.tensor(array) for key, array in moments[name].items()}
+        for index, name in enumerate(names)
+        if moments.get(name)
+    }
+    optimizer.load_state_dict(values)
+    return optimizer
+
+
+def optimizer_to_flax(
+    source: torch.optim.Optimizer | Mapping[str, Any], torch_module: torch.nn.Module,
+    state: Any, flax_module: nnx.Module, **exceptions: Any,
+) -> Any:  # fmt: skip
+    """The optax state with the values of a torch optimizer (or its state dict) over `torch_module`.
+
+    Errors: ConversionError where the optimizer lacks what the state keeps.
+    """
+    values = source.state_dict() if isinstance(source, torch.optim.Optimizer) else source
+    if not values["state"]:
+        return state  # no step was taken yet
+    leaves = plan(flax_module, **exceptions)
+    names = [name for name, _ in torch_module.named_parameters()]
+    by_name = {names[index]: entry for index, entry in values["state"].items()}
+
+    def fill(known: Any) -> Any:
+        fields = {}
+        for field, key in STATES[type(known)].items():
+            old = getattr(known, field)
+            if old is None:
+                continue
+            missing = [name for name in names if by_name.get(name, {}).get(key) is None]
+            if missing:
+                raise ConversionError(f"the torch optimizer keeps no {key} for {', '.join(missing)}")
+            arrays = {name: np.asarray(to_numpy(torch.as_tensor(by_name[name][key]))) for name in names}
+            if key == "step":
+                fields[field] = jnp.asarray(next(iter(arrays.values())), old.dtype)
+            else:
+                tree = traverse_util.unflatten_dict(leaves_to_flax(leaves, arrays))
+                fields[field] = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), old, tree)
+        if isinstance(known, optim.SGDState) and known.step is not None:
+            fields["step"] = jnp.ones_like(known.step)  # past the first step, which is special
+        return known._replace(**fields)
+
+    return _map_known(fill, state)
+
+
+def moments_to_torch(state: Any, leaves: list[Leaf]) -> dict[str, dict[str, np.ndarray]]:
+    """{torch parameter: {torch key: array}} of an optax state, in torch's layouts; {} before step 1."""
+    found: list[Any] = []
+    _map_known(lambda known: found.append(known) or known, state)
+    if not found and jax.tree.leaves(state):
+        raise ConversionError(f"no rule for the optimizer state {type(state).__name__}")
+    moments: dict[str, dict[str, np.ndarray]] = {}
+    for known in found:
+        step = getattr(known, "step", None)
+        if step is not None and int(step) == 0:
+            continue  # torch keeps nothing before the first step
+        for field, key in STATES[type(known)].items():
+            value = getattr(known, field)
+            if value is None:
+                continue
+            if key == "step":
+                arrays = {leaf.name: np.float32(value) for leaf in leaves}
+            else:
+                flat = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(value).items()}
+                arrays = leaves_to_torch(leaves, flat)
+            for name, array in arrays.items():
+                moments.setdefault(name, {})[key] = array
+    return moments
+
+
+def _map_known(function: Any, state: Any) -> Any:
+    """The state with `function` applied to every part of it that STATES knows."""
+    if type(state) in STATES:
+        return function(state)
+    if isinstance(state, tuple):
+        parts = [_map_known(function, part) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state

@@ -1,0 +1,38 @@
+"""Embedding."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Embedding(nnx.Module):
+    """Rows of a table: integers of any shape -> (..., embedding_dim).
+
+    weight is (num_embeddings, embedding_dim), as torch's, drawn from N(0, 1). The row padding_idx
+    (negative: from the end) begins at zero and gets no gradient. An index outside the table, which
+    a compiled computation cannot refuse, gives nan.
+
+    Errors: ValueError for a padding_idx outside the table and for indices that are not integers.
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"padding_idx={padding_idx} is not one of {num_embeddings} rows")
+        self.num_embeddings, self.embedding_dim, self.dtype = num_embeddings, embedding_dim, dtype
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        weight = jax.random.normal(rngs.params(), (num_embeddings, embedding_dim), param_dtype)
+        if padding_idx is not None:
+            weight = weight.at[padding_idx].set(0)
+        self.weight = nnx.Param(weight)
+
+    def __call__(self, indices):
+        indices = jnp.asarray(indices)
+        if not jnp.issubdtype(indices.dtype, jnp.integer):
+            raise ValueError(f"Embedding expects integer indices, got {indices.dtype}")
+        rows = self.weight[...].at[indices].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        if self.padding_idx is not None:
+            rows = jnp.where((indices == self.padding_idx)[..., None], jax.lax.stop_gradient(rows), rows)
+        return rows.astype(self.dtype or rows.dtype)

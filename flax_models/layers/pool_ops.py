@@ -1,0 +1,134 @@
+"""Sums and maxima over the windows of a picture, with torch's windows and torch's gradients."""
+
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+class Windows(NamedTuple):
+    """Where the pooling windows lie. All sizes are (height, width)."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
+    dilation: tuple[int, int]
+
+
+def _at_offset(x, offset: tuple[int, int], output_size: tuple[int, int], windows: Windows):
+    """The value at one place of every window, from the padded x: (N, OH, OW, C)."""
+    start = [o * d for o, d in zip(offset, windows.dilation, strict=True)]
+    limit = [s + (n - 1) * t + 1 for s, n, t in zip(start, output_size, windows.stride, strict=True)]
+    n, _, _, c = x.shape
+    return lax.slice(x, (0, *start, 0), (n, *limit, c), (1, *windows.stride, 1))
+
+
+def _from_offset(g, offset: tuple[int, int], padded_size: tuple[int, int], windows: Windows):
+    """The transpose of _at_offset: every window's value put back in its place of the padded x."""
+    spread = []
+    for o, d, s, n, size in zip(
+        offset, windows.dilation, windows.stride, g.shape[1:3], padded_size, strict=True
+    ):
+        low = o * d
+        spread.append((low, size - low - ((n - 1) * s + 1), s - 1))
+    return lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_pool2d(x, windows: Windows):
+    """(N, H, W, C) -> (N, OH, OW, C); the gradient goes to the first maximum of each window.
+
+    "First" is torch's: row by row. XLA's own gradient (select-and-scatter) is 15 times slower on
+    the CPU than comparing with the maximum, and leaves ties to the backend.
+    """
+    return lax.reduce_window(
+        x, -jnp.inf, lax.max, (1, *windows.kernel_size, 1), (1, *windows.stride, 1),
+        ((0, 0), *windows.padding, (0, 0)), window_dilation=(1, *windows.dilation, 1),
+    )  # fmt: skip
+
+
+def _max_pool2d_forward(x, windows: Windows):
+    y = max_pool2d(x, windows)
+    return y, (x, y)
+
+
+def _max_pool2d_backward(windows: Windows, saved, g):
+    x, y = saved
+    padding = ((0, 0), *windows.padding, (0, 0))
+    padded = jnp.pad(x, padding, constant_values=-jnp.inf)
+    taken = jnp.zeros(y.shape, bool)
+    total = jnp.zeros(padded.shape, g.dtype)
+    for offset in product(*map(range, windows.kernel_size)):
+        first = (_at_offset(padded, offset, y.shape[1:3], windows) == y) & ~taken
+        taken |= first
+        total += _from_offset(jnp.where(first, g, 0), offset, padded.shape[1:3], windows)
+    inside = tuple(slice(low, low + n) for (low, _), n in zip(padding, x.shape, strict=True))
+    return (total[inside],)
+
+
+max_pool2d.defvjp(_max_pool2d_forward, _max_pool2d_backward)
+
+
+def max_pool2d_indices(x, windows: Windows):
+    """Where max_pool2d found each maximum: row * W + column in x, (N, OH, OW, C) of int32.
+
+    The first maximum, row by row, and the last nan if there is one, as torch scans a window.
+    """
+    _, height, width, _ = x.shape
+    padding = ((0, 0), *windows.padding, (0, 0))
+    places = jnp.arange(height * width, dtype=jnp.int32).reshape(1, height, width, 1)
+    places = jnp.pad(places, padding, constant_values=-1)
+    padded = jnp.pad(x, padding, constant_values=-jnp.inf)
+    output_size = tuple(
+        (size - dilation * (kernel - 1) - 1) // stride + 1
+        for size, kernel, stride, dilation in zip(
+            padded.shape[1:3], windows.kernel_size, windows.stride, windows.dilation, strict=True
+        )
+    )
+    best, found = -jnp.inf, -1
+    for offset in product(*map(range, windows.kernel_size)):
+        value = _at_offset(padded, offset, output_size, windows)
+        place = _at_offset(places, offset, output_size, windows)
+        better = (place >= 0) & ((value > best) | jnp.isnan(value) | (found < 0))
+        best, found = jnp.where(better, value, best), jnp.where(better, place, found)
+    return found
+
+
+def sum_pool2d(x, windows: Windows):
+    """(N, H, W, C) -> (N, OH, OW, C), the sum of each window, padding counting as zeros."""
+    zero = np.zeros((), x.dtype)
+    return lax.reduce_window(
+        x, zero, lax.add, (1, *windows.kernel_size, 1), (1, *windows.stride, 1),
+        ((0, 0), *windows.padding, (0, 0)), window_dilation=(1, *windows.dilation, 1),
+    )  # fmt: skip
+
+
+def window_padding(sizes, extents, strides, paddings, ceil_mode: bool):
+    """((low, high), ...) so that windows of `extents` cover what torch's would; see MaxPool2d."""
+    padding = []
+    for size, extent, stride, low in zip(sizes, extents, strides, paddings, strict=True):
+        room = size + 2 * low - extent
+        steps = room // stride
+        if ceil_mode and room % stride and (steps + 1) * stride < size + low:
+            steps += 1
+        if steps < 0 or room < 0 and not ceil_mode:
+            raise ValueError(
+                f"input of size {size} with padding {low} is smaller than the window of {extent}"
+            )
+        padding.append((low, max(low, steps * stride + extent - size - low)))
+    return tuple(padding)
+
+
+def window_counts(sizes, windows: Windows, counted_padding: tuple[int, int]):
+    """(OH, OW): how many places of each window lie in the picture or its counted padding."""
+    axes = []
+    for size, kernel, stride, (low, high), counted in zip(
+        sizes, windows.kernel_size, windows.stride, windows.padding, counted_padding, strict=True
+    ):
+        start = np.arange(0, low + size + high - kernel + 1, stride) - low
+        axes.append(np.minimum(start + kernel, size + counted) - np.maximum(start, -counted))
+    return np.outer(*axes)

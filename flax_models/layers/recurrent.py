@@ -1,0 +1,197 @@
+"""RNN, LSTM and GRU with torch's gates, biases, arguments and shapes.
+
+A sequence is laid out as in torch: (L, N, features), or (N, L, features) with batch_first, or
+(L, features) without a batch.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
+from jax import lax
+
+from flax_models.layers.dropout import Dropout
+from flax_models.layers.init import fan_in_uniform
+
+
+class _Recurrent(nnx.Module):
+    """Layers, directions, dropout, lengths and shapes; a subclass adds the cell.
+
+    For layer k the variables are weight_ih_lk (features, gates * hidden_size), weight_hh_lk
+    (hidden_size, gates * hidden_size), both the transposes of torch's, and bias_ih_lk, bias_hh_lk
+    (gates * hidden_size,); those of the other direction end in _reverse. All are initialised
+    U(±1/sqrt(hidden_size)). Both biases are trained, as in torch.
+
+    Called with a sequence and, if wanted, an initial state `hx` of (num_layers * directions, N,
+    hidden_size), layer by layer with the directions inside, zero by default. Gives (output, state):
+    the last layer's hidden states at every step, (L, N, directions * hidden_size), and the final
+    state of every layer, shaped as hx. Without a batch, N is absent everywhere.
+
+    `lengths` (N,), each from 1 to L, means torch's packed sequences: outputs past a sequence's end
+    are zero, its state is the one at its last step, and the reverse direction starts there.
+
+    In training each layer's output but the last's goes through dropout, from rngs' "dropout" stream.
+
+    Errors: ValueError for sizes that are not positive, a dropout outside [0, 1], and input, states
+    or lengths of the wrong shape.
+    """
+
+    gates: int
+    states: int  # arrays that make up the state
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        if min(input_size, hidden_size, num_layers) < 1:
+            raise ValueError(
+                f"input_size={input_size}, hidden_size={hidden_size}, num_layers={num_layers} must be positive"
+            )
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.dtype = dtype
+        self.dropout = Dropout(dropout, rngs=rngs if dropout and num_layers > 1 else None)
+        init, width = fan_in_uniform(hidden_size), self.gates * hidden_size
+        for layer in range(num_layers):
+            features = input_size if layer == 0 else hidden_size * len(self._directions)
+            for direction in self._directions:
+                shapes = {"weight_ih": (features, width), "weight_hh": (hidden_size, width)}
+                if bias:
+                    shapes |= {"bias_ih": (width,), "bias_hh": (width,)}
+                for name, shape in shapes.items():
+                    variable = nnx.Param(init(rngs.params(), shape, param_dtype))
+                    setattr(self, f"{name}_l{layer}{direction}", variable)
+
+    @property
+    def _directions(self) -> tuple[str, ...]:
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    def __call__(self, x, hx=None, *, lengths=None):
+        name = type(self).__name__
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape[:-1]:
+            raise ValueError(
+                f"{name} expects 2-D or 3-D input with {self.input_size} features last, got shape {x.shape}"
+            )
+        batched = x.ndim == 3
+        if batched and self.batch_first:
+            x = x.swapaxes(0, 1)
+        if not batched:
+            x = x[:, None]
+        steps, batch = x.shape[:2]
+
+        hx = self._initial_state(hx, batch, batched)
+        x, *hx = promote_dtype((x, *hx), dtype=self.dtype or jnp.result_type(x, self.weight_ih_l0[...]))
+        valid = None
+        if lengths is not None:
+            lengths = jnp.asarray(lengths)
+            if not batched or lengths.shape != (batch,):
+                raise ValueError(
+                    f"lengths must be one for each of {batch} sequences, got shape {lengths.shape}"
+                )
+            valid = (jnp.arange(steps)[:, None] < lengths)[..., None]  # (L, N, 1)
+            x = jnp.where(valid, x, 0)  # so that padding of inf or nan reaches no gradient
+
+        finals = []
+        for layer in range(self.num_layers):
+            if layer:
+                x = self.dropout(x)
+            outputs = []
+            for direction in self._directions:
+                state = tuple(h[len(finals)] for h in hx)
+                final, y = self._scan(x, state, valid, f"l{layer}{direction}", bool(direction))
+                finals.append(final)
+                outputs.append(y)
+            x = jnp.concatenate(outputs, -1)
+        state = tuple(jnp.stack(h) for h in zip(*finals, strict=True))
+
+        if batched and self.batch_first:
+            x = x.swapaxes(0, 1)
+        if not batched:
+            x, state = x[:, 0], tuple(h[:, 0] for h in state)
+        return x, state if self.states > 1 else state[0]
+
+    def _initial_state(self, hx, batch: int, batched: bool):
+        count = self.num_layers * len(self._directions)
+        shape = (count, batch, self.hidden_size) if batched else (count, self.hidden_size)
+        if hx is None:
+            hx = (jnp.zeros(shape),) * self.states
+        elif self.states == 1:
+            hx = (hx,)
+        if len(hx) != self.states or any(h.shape != shape for h in hx):
+            given = ", ".join(str(h.shape) for h in hx)
+            raise ValueError(f"{type(self).__name__} expects {self.states} state(s) of {shape}, got {given}")
+        return hx if batched else tuple(h[:, None] for h in hx)
+
+    def _scan(self, x, state, valid, name: str, reverse: bool):
+        """One layer in one direction: (final state, hidden states (L, N, hidden_size))."""
+        names = [f"{leaf}_{name}" for leaf in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights = [getattr(self, leaf)[...].astype(x.dtype) for leaf in names[: 4 if self.bias else 2]]
+        weight_ih, weight_hh, bias_ih, bias_hh = weights if self.bias else (*weights, 0, 0)
+        from_input = x @ weight_ih + bias_ih  # all steps in one matmul
+
+        def step(state, inputs):
+            from_input, valid = inputs
+            new = self._cell(from_input, state[0] @ weight_hh + bias_hh, state)
+            if valid is None:
+                return new, new[0]
+            kept = tuple(jnp.where(valid, n, old) for n, old in zip(new, state, strict=True))
+            return kept, jnp.where(valid, new[0], 0)
+
+        return lax.scan(step, state, (from_input, valid), reverse=reverse)
+
+    def _cell(self, from_input, from_hidden, state):
+        """What input and hidden state give the gates, (N, gates * hidden_size) each -> the new state."""
+        raise NotImplementedError
+
+
+class RNN(_Recurrent):
+    __doc__ = f"h' = tanh(input + hidden), or relu in its place. Elman 1990.\n\n    {_Recurrent.__doc__}"
+    gates, states = 1, 1
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
+        bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        self.nonlinearity = nonlinearity
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            dtype=dtype, param_dtype=param_dtype, rngs=rngs,
+        )  # fmt: skip
+
+    def _cell(self, from_input, from_hidden, state):
+        activation = jnp.tanh if self.nonlinearity == "tanh" else jax.nn.relu
+        return (activation(from_input + from_hidden),)
+
+
+class LSTM(_Recurrent):
+    __doc__ = f"""Gates i, f, g, o; c' = f * c + i * g, h' = o * tanh(c'). Hochreiter & Schmidhuber 1997.
+
+    The state is a pair, (h, c), both as hx and as result.
+
+    {_Recurrent.__doc__}"""
+    gates, states = 4, 2
+
+    def _cell(self, from_input, from_hidden, state):
+        i, f, g, o = jnp.split(from_input + from_hidden, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+class GRU(_Recurrent):
+    __doc__ = f"""Gates r, z, n, where n = tanh(input_n + r * hidden_n); h' = (1 - z) * n + z * h.
+
+    The reset gate multiplies after the matmul and its bias, as in torch. Cho et al. 2014.
+
+    {_Recurrent.__doc__}"""
+    gates, states = 3, 1
+
+    def _cell(self, from_input, from_hidden, state):
+        input_r, input_z, input_n = jnp.split(from_input, 3, axis=-1)
+        hidden_r, hidden_z, hidden_n = jnp.split(from_hidden, 3, axis=-1)
+        r, z = jax.nn.sigmoid(input_r + hidden_r), jax.nn.sigmoid(input_z + hidden_z)
+        n = jnp.tanh(input_n + r * hidden_n)
+        return ((1 - z) * n + z * state[0],)

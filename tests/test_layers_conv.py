@@ -1,0 +1,68 @@
+"""Conv2d and ConvTranspose2d beside torch's, to their second derivatives."""
+
+import math
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from layer_twins import assert_twins_agree, grid, seeds, twins
+
+small = st.integers(1, 3)
+pairs = st.tuples(small, small)
+zeros = st.tuples(st.integers(0, 2), st.integers(0, 2))
+sizes = st.tuples(st.integers(2, 6), st.integers(2, 6))
+channels = st.sampled_from([(2, 3, 1), (2, 4, 2), (3, 3, 3), (1, 2, 1)])
+
+
+@grid
+@given(sizes, channels, pairs, pairs, zeros, pairs, st.booleans(), seeds)
+def test_conv2d(size, channels, kernel_size, stride, padding, dilation, bias, seed):
+    room = zip(size, padding, dilation, kernel_size, strict=True)
+    assume(all(n + 2 * p >= d * (k - 1) + 1 for n, p, d, k in room))
+    in_channels, out_channels, groups = channels
+    ours, theirs = twins(
+        "Conv2d", in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, seed=seed
+    )
+    x = np.random.default_rng(seed).normal(size=(2, *size, in_channels))
+    assert_twins_agree(ours, theirs, x, second=True, seed=seed)
+
+
+@grid
+@given(sizes, pairs, pairs, st.sampled_from(["same", "valid"]), seeds)
+def test_conv2d_named_padding(size, kernel_size, dilation, padding, seed):
+    extents = (d * (k - 1) + 1 for d, k in zip(dilation, kernel_size, strict=True))
+    assume(padding == "same" or all(n >= e for n, e in zip(size, extents, strict=True)))
+    ours, theirs = twins("Conv2d", 2, 3, kernel_size, padding=padding, dilation=dilation, seed=seed)
+    x = np.random.default_rng(seed).normal(size=(1, *size, 2))
+    assert_twins_agree(ours, theirs, x, seed=seed)
+
+
+@grid
+@given(sizes, channels, pairs, pairs, zeros, zeros, pairs, st.booleans(), seeds)
+def test_conv_transpose2d(size, channels, kernel_size, stride, padding, extra, dilation, bias, seed):
+    assume(all(e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)))
+    geometry = zip(size, stride, padding, dilation, kernel_size, extra, strict=True)
+    assume(min((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, s, p, d, k, e in geometry) >= 1)
+    in_channels, out_channels, groups = channels
+    ours, theirs = twins(
+        "ConvTranspose2d", in_channels, out_channels, kernel_size, stride, padding, extra, groups, bias,
+        dilation, seed=seed,
+    )  # fmt: skip
+    x = np.random.default_rng(seed).normal(size=(2, *size, in_channels))
+    assert_twins_agree(ours, theirs, x, second=True, seed=seed)
+
+
+@grid
+@given(channels, pairs, st.booleans())
+def test_initialisation_is_torchs(channels, kernel_size, transposed):
+    """Same bound for weight and bias: 1/sqrt(fan_in), fan_in being torch's second axis times the kernel."""
+    from layer_twins import build, torch_layer
+
+    in_channels, out_channels, groups = channels
+    name = "ConvTranspose2d" if transposed else "Conv2d"
+    ours = build(name, 8 * in_channels, 8 * out_channels, kernel_size, groups=groups, param_dtype=np.float32)
+    theirs = torch_layer(name, 8 * in_channels, 8 * out_channels, kernel_size, groups=groups)
+    bound = 1 / math.sqrt(math.prod(theirs.weight.shape[1:]))
+    for ours_leaf, theirs_leaf in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
+        for leaf in (np.asarray(ours_leaf[...]), theirs_leaf.detach().numpy()):
+            assert 0.6 * bound < np.abs(leaf).max() <= bound * (1 + 1e-6)

@@ -1,0 +1,24 @@
+"""What torch.nn lacks: Maxout."""
+
+from torch import Tensor, nn
+
+
+class Maxout(nn.Linear):
+    """The largest of `pieces` linear maps: (..., in_features) -> (..., out_features).
+
+    weight is (out_features * pieces, in_features), bias (out_features * pieces,), the pieces of one
+    output side by side; initialised as Linear. The gradient goes to the first largest piece.
+    Goodfellow et al. 2013.
+
+    Errors: ValueError for less than one piece.
+    """
+
+    def __init__(self, in_features: int, out_features: int, pieces: int):
+        if pieces < 1:
+            raise ValueError(f"Maxout needs at least one piece, got {pieces}")
+        super().__init__(in_features, out_features * pieces)
+        self.pieces = pieces
+
+    def forward(self, input: Tensor) -> Tensor:
+        y = nn.functional.linear(input, self.weight, self.bias)
+        return y.unflatten(-1, [-1, self.pieces]).max(dim=-1)[0]

@@ -1,0 +1,65 @@
+"""Checkpoints of a TrainState in a run folder: atomic, asynchronous, the last few kept (Orbax).
+
+A checkpoint is arrays by path, never a pickle. One that cannot be read is passed over for the one
+before it, and said so.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from train.state import TrainState
+
+KEPT = 3
+
+
+class Checkpoints:
+    """The checkpoints of one run folder; a context manager that waits for what it began to write."""
+
+    def __init__(self, workdir: Path):
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs every phase of a save
+        self.directory = Path(workdir).resolve() / "checkpoints"
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            item_handlers=ocp.StandardCheckpointHandler(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._manager.close()
+
+    def save(self, state: TrainState) -> None:
+        """Begins to write the state; returns as soon as training may go on."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        # The step donates its state: what is written in the background must be a copy.
+        self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)))
+
+    def wait(self) -> None:
+        """Returns when everything is on the disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
+        """(the last intact state, or None where there is none; a line for each damaged one).
+
+        like: a state of the same model, for structure, shapes and types.
+        """
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        faults = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
+            except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
+                faults.append(f"checkpoint {step} is damaged ({type(error).__name__}), passed over")
+                self._manager.delete(step)
+                continue
+            return state, faults
+        return None, faults

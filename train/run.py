@@ -1,0 +1,146 @@
+"""The training command: `python -m train.run --model dcgan`.
+
+The model's recipe gives every flag its default; a run folder holds all that comes of it, and
+running the same command again goes on from there. Arguments are checked before jax is imported.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from train.commands import parse_flags, run_command
+from train.config import Recipe, read_recipe
+from train.data.datasets import DATASETS, find_dataset
+from train.recipes import RECIPES, find_recipe
+
+PROG = "python -m train.run"
+# What may differ between two invocations of one run: how long it is, and when it tells of itself.
+ADJUSTABLE = {"epochs", "steps", "steps_per_call", "checkpoint_every", "sample_every", "log_every"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """Train a model in JAX. Running the same command again resumes."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    workdir: Path | None = None
+    """Run folder; runs/<model> where not given."""
+    data_dir: Path = Path("data")
+    """Where data sets are kept."""
+    resume: bool = True
+    """Go on from the run folder's last checkpoint; --no-resume keeps the old run aside."""
+
+
+def main(args: list[str]) -> None:
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--model")
+    first.add_argument("--dataset")
+    first.add_argument("--list", action="store_true")
+    try:
+        chosen, _ = first.parse_known_args(args)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    if chosen.list:
+        print(listing())
+        return
+    if chosen.model is None:
+        if {"--help", "-h"} & set(args):
+            print(__doc__ + f"\nFlags of a model: {PROG} --model NAME --help\nAll names: {PROG} --list")
+            return
+        raise ValueError(f"--model is needed: {', '.join(RECIPES)}")
+    recipe = find_recipe(chosen.model)
+    if chosen.dataset is not None:
+        find_dataset(chosen.dataset)
+        recipe = recipe.on(chosen.dataset)
+    command = parse_flags(Command, args, prog=PROG, default=Command(recipe))
+    recipe = command.recipe
+    workdir = command.workdir or Path("runs") / recipe.model
+    if recipe.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {recipe.batch_size}")
+    for name in (
+        "epochs",
+        "steps",
+        "steps_per_call",
+        "log_every",
+        "checkpoint_every",
+        "sample_every",
+        "take",
+    ):
+        value = getattr(recipe, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    kept = prepare_workdir(recipe, workdir, command.resume)
+    if kept:
+        print(f"the run that was there is kept as {kept}")
+
+    use_compilation_cache()
+    from train.loop import train
+
+    train(recipe, workdir, command.data_dir)
+
+
+def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
+    """Checks that the folder is free, or holds this very run; otherwise raises ValueError.
+
+    Without `resume` a run that is there is renamed; returns its new path.
+    """
+    if not workdir.exists() or (workdir.is_dir() and not any(workdir.iterdir())):
+        return None
+    if not workdir.is_dir():
+        raise ValueError(f"{workdir} is not a folder: choose another --workdir")
+    before = read_recipe(workdir)
+    if before.model != recipe.model:
+        raise ValueError(
+            f"{workdir} holds a run of {before.model}, not of {recipe.model}: choose another --workdir"
+        )
+    if not resume:
+        number = next(n for n in range(1, 10_000) if not workdir.with_name(f"{workdir.name}-{n}").exists())
+        return workdir.rename(workdir.with_name(f"{workdir.name}-{number}"))
+    if has_trained(workdir):
+        old, new = (json.loads(json.dumps(r.to_json())) for r in (before, recipe))
+        differing = [
+            f"{name} {old[name]!r} (now {new[name]!r})"
+            for name in old
+            if name not in ADJUSTABLE and old[name] != new[name]
+        ]
+        if differing:
+            raise ValueError(
+                f"the run in {workdir} has {', '.join(differing)}: give the same flags to resume, "
+                "another --workdir, or --no-resume"
+            )
+    return None
+
+
+def has_trained(workdir: Path) -> bool:
+    """Whether the folder has a checkpoint past step 0, the step of weights brought from elsewhere."""
+    names = [path.name for path in (workdir / "checkpoints").glob("*")]
+    return any(name.isdigit() and int(name) > 0 for name in names)
+
+
+def use_compilation_cache() -> None:
+    """Compiled steps are kept for the next start, in JAX_COMPILATION_CACHE_DIR or the user's cache."""
+    import os
+
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "flax-torch-twins" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def listing() -> str:
+    """Models, tasks and data sets, a line each."""
+    lines = ["models"]
+    lines += [f"  {name:<20} {r.task:<12} on {r.dataset:<18} {r.expect}" for name, r in RECIPES.items()]
+    lines += ["tasks", *(f"  {task}" for task in sorted({r.task for r in RECIPES.values()}))]
+    lines += ["data sets", *(f"  {name:<20} {d.about}" for name, d in DATASETS.items())]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)
