@@ -23,7 +23,7 @@ class Layout:
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         if self.axes is not None:
             array = array.transpose(self.axes)
-        return np.flip(array, self.flip) if self.flip else array
+        return np.flip(array, self.flip).copy() if self.flip else array  # torch takes no negative strides
 
     def to_flax(self, array: np.ndarray) -> np.ndarray:
         if self.flip:

@@ -95,7 +95,7 @@ def to_torch(
     leaves = plan(flax_module, rename=rename, layouts=layouts)
     arrays = leaves_to_torch(leaves, values)
     _check_complete(arrays, {name: tuple(tensor.shape) for name, tensor in target.items()}, "torch")
-    state = {name: torch.tensor(array).to(target[name].dtype) for name, array in arrays.items()}
+    state = {name: from_numpy(array).to(target[name].dtype) for name, array in arrays.items()}
     torch_module.load_state_dict(state)
     return torch_module
 
@@ -115,7 +115,7 @@ def to_flax(
     expected = {leaf.name: leaf.layout.torch_shape(variables[leaf.path].shape) for leaf in leaves}
     _check_complete(arrays, expected, "Flax")
     for path, array in leaves_to_flax(leaves, arrays).items():
-        variables[path][...] = jnp.asarray(array, variables[path].dtype)
+        variables[path].set_value(jnp.array(array, variables[path].dtype))  # a copy: torch trains in place
     return flax_module
 
 
@@ -133,6 +133,11 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """A tensor's values; bfloat16, which NumPy has not, as float32."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def from_numpy(array: np.ndarray) -> torch.Tensor:
+    """A copy as a tensor; JAX's bfloat16, which torch does not read from NumPy, as float32."""
+    return torch.tensor(array.astype(np.float32) if array.dtype.name == "bfloat16" else array)
 
 
 def _check_complete(

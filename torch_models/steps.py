@@ -34,9 +34,7 @@ class GANStep:
     statistics move twice a step. Gradients are taken for the trained half alone.
     """
 
-    def __init__(
-        self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce"
-    ):
+    def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce"):
         self.model, self.optimizers = model.train(), optimizers
         self.discriminator_loss, self.generator_loss = GAN_LOSSES[loss]
 

@@ -3,9 +3,11 @@
 import contextlib
 import difflib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -39,6 +41,16 @@ def parse_flags(cls: Any, args: Sequence[str], *, prog: str, default: Any = tyro
         hint = f"did you mean {' or '.join(near)}?" if near else "see --help"
         raise ValueError(f"unknown argument {unknown[0]!r}: {hint}")
     return value
+
+
+def use_compilation_cache() -> None:
+    """Compiled steps are kept for the next start, in JAX_COMPILATION_CACHE_DIR or the user's cache."""
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "flax-torch-twins" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def _first_paragraph(box: str) -> str:

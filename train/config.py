@@ -85,8 +85,8 @@ class Recipe:
 
     model: str
     """Name of the model; see --list."""
-    options: Hidden[Mapping[str, Any]] = field(default_factory=dict)
-    """Arguments of the model's class, where they are not the defaults."""
+    options: dict[str, int | float | str] = field(default_factory=dict)
+    """Arguments of the model's class, where they are not the defaults: NAME VALUE NAME VALUE ..."""
     dataset: str
     """Name of the data set; see --list."""
     epochs: int
@@ -165,9 +165,9 @@ def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
         if name not in known:
             raise ValueError(f"unknown field {name!r} in the recipe of {values.get('model')!r}")
         if isinstance(getattr(base, name), Optimizer):
-            arguments = dict(value)
-            cls = OPTIMIZER_CLASSES[arguments.pop("name")]
-            value = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
+            cls = OPTIMIZER_CLASSES[value["name"]]
+            arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "name"}
+            value = cls(**arguments)
         fields[name] = value
     return dataclasses.replace(base, **fields)
 

@@ -15,9 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
-from flax_models import MODELS
 from train.checkpoint import Checkpoints
 from train.config import Recipe
 from train.data.load import load_split
@@ -25,7 +23,7 @@ from train.data.resident import NOISE, Resident, gather, resident, stream
 from train.interrupt import Interrupt
 from train.pictures import save_curves, save_grid
 from train.report import Metrics, Reporter, duration, print_card
-from train.state import TrainState
+from train.state import TrainState, build_model
 from train.tasks import build_task
 
 
@@ -61,11 +59,6 @@ class Cadence:
         """Steps that can be run before something has to happen."""
         every = (self.log, self.checkpoint, self.pictures, self.epoch)
         return min(self.total - step, *(n - step % n for n in every))
-
-
-def build_model(recipe: Recipe) -> nnx.Module:
-    """The recipe's model with its first weights, from the recipe's seed."""
-    return MODELS[recipe.model](**recipe.options, rngs=nnx.Rngs(recipe.seed))
 
 
 def advance(task: Any, data: Resident, length: int) -> Callable:
@@ -145,10 +138,12 @@ class Run:
             if step % cadence.log == 0 or step % cadence.checkpoint == 0 or ends:
                 since = self._log(pending, since)
                 pending = []
+            aside = time.perf_counter()
             if step % cadence.checkpoint == 0 or ends:
                 self.checkpoints.save(state)
             if step % cadence.pictures == 0 or step == cadence.total:
                 self._save_pictures(state, step)
+            since += time.perf_counter() - aside
         self.checkpoints.save(state)
         self.checkpoints.wait()
         return state

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from train.commands import parse_flags, run_command
+from train.commands import parse_flags, run_command, use_compilation_cache
 from train.config import Recipe, read_recipe
 from train.data.datasets import DATASETS, find_dataset
 from train.recipes import RECIPES, find_recipe
@@ -49,7 +49,7 @@ def main(args: list[str]) -> None:
         return
     if chosen.model is None:
         if {"--help", "-h"} & set(args):
-            print(__doc__ + f"\nFlags of a model: {PROG} --model NAME --help\nAll names: {PROG} --list")
+            print(f"{__doc__}\nFlags of a model: {PROG} --model NAME --help\nAll names: {PROG} --list")
             return
         raise ValueError(f"--model is needed: {', '.join(RECIPES)}")
     recipe = find_recipe(chosen.model)
@@ -119,18 +119,6 @@ def has_trained(workdir: Path) -> bool:
     """Whether the folder has a checkpoint past step 0, the step of weights brought from elsewhere."""
     names = [path.name for path in (workdir / "checkpoints").glob("*")]
     return any(name.isdigit() and int(name) > 0 for name in names)
-
-
-def use_compilation_cache() -> None:
-    """Compiled steps are kept for the next start, in JAX_COMPILATION_CACHE_DIR or the user's cache."""
-    import os
-
-    import jax
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "flax-torch-twins" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def listing() -> str:

@@ -7,6 +7,7 @@ the model again.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,9 +16,9 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from flax_models import MODELS
 from train.config import Recipe
 from train.optim import OPTIMIZERS
-
 
 Tree = dict[str, Any]  # nested, by path
 
@@ -43,6 +44,27 @@ class Graphs(NamedTuple):
 
 
 Transformations = Mapping[str, optax.GradientTransformation]
+
+
+def build_model(recipe: Recipe) -> nnx.Module:
+    """The recipe's model with its first weights, from the recipe's seed.
+
+    Under one jit: drawn eagerly, every shape would be compiled on its own.
+    """
+
+    cls = MODELS[recipe.model]
+    known = inspect.signature(cls.__init__).parameters.keys() - {"self", "rngs"}
+    unknown = recipe.options.keys() - known
+    if unknown:
+        raise ValueError(
+            f"{recipe.model} has no option {', '.join(sorted(unknown))}: there are {', '.join(sorted(known))}"
+        )
+    return nnx.jit(lambda: cls(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
+
+
+def abstract_model(recipe: Recipe) -> nnx.Module:
+    """The recipe's model with shapes in place of arrays."""
+    return nnx.eval_shape(lambda: MODELS[recipe.model](**recipe.options, rngs=nnx.Rngs(0)))
 
 
 def split_model(model: nnx.Module) -> tuple[Graphs, Tree, Tree]:

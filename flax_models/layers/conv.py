@@ -123,7 +123,7 @@ class ConvTranspose2d(_Convolution):
         for extra, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if not 0 <= extra < max(stride_, dilation_):
                 raise ValueError(
-                    f"output_padding={extra} must be smaller than the stride {stride_} or the dilation {dilation_}"
+                    f"output_padding={extra} must be smaller than stride {stride_} or dilation {dilation_}"
                 )
 
     def __call__(self, x):

@@ -83,7 +83,9 @@ class _BatchNorm(_RunningNorm):
         var = jnp.square(x - mean).mean(axes)  # two passes: E[x^2] - E[x]^2 would lose digits
         if self.track_running_stats:
             self.num_batches_tracked[...] += 1
-            new = 1 / self.num_batches_tracked[...] if self.momentum is None else self.momentum
+            new = self.momentum
+            if new is None:
+                new = 1 / self.num_batches_tracked[...].astype(self.running_mean.dtype)
             self._move_running_statistics(new, mean, var * (count / (count - 1)))
         return mean, var
 

@@ -113,7 +113,7 @@ class LPPool2d(_Pool2d):
         windows = self._windows(x)
         if math.isinf(self.norm_type):
             sign = math.copysign(1, self.norm_type)
-            return sign * max_pool2d(sign * jnp.abs(x), windows)
+            return sign * max_pool2d(sign * jnp.sign(x) * x, windows)  # |x|, with slope 0 at 0
         y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         counts = window_counts(x.shape[1:3], windows, (0, 0))[..., None]
         total = sum_pool2d(_power(y, self.norm_type), windows) * (math.prod(self.kernel_size) / counts)

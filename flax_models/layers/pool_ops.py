@@ -115,7 +115,7 @@ def window_padding(sizes, extents, strides, paddings, ceil_mode: bool):
         steps = room // stride
         if ceil_mode and room % stride and (steps + 1) * stride < size + low:
             steps += 1
-        if steps < 0 or room < 0 and not ceil_mode:
+        if steps < 0 or (room < 0 and not ceil_mode):
             raise ValueError(
                 f"input of size {size} with padding {low} is smaller than the window of {extent}"
             )

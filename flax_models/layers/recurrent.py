@@ -45,9 +45,7 @@ class _Recurrent(nnx.Module):
         *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
     ):  # fmt: skip
         if min(input_size, hidden_size, num_layers) < 1:
-            raise ValueError(
-                f"input_size={input_size}, hidden_size={hidden_size}, num_layers={num_layers} must be positive"
-            )
+            raise ValueError(f"{input_size=}, {hidden_size=} and {num_layers=} must be positive")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dtype = dtype

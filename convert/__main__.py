@@ -1,0 +1,102 @@
+"""The commands of the bridge: `python -m convert to-torch | to-flax | verify`."""
+
+import functools
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from train.commands import parse_flags, run_command, use_compilation_cache
+from train.recipes import find_recipe
+
+PROG = "python -m convert"
+
+
+def to_torch(run: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Write a trained run as PyTorch weights and TorchScript, with its certificate, into RUN/export.
+
+    Args:
+        run: Run folder of train.run.
+    """
+    from convert.runs import run_to_torch
+
+    certificate = run_to_torch(run)
+    _show(certificate)
+    print(f"wrote {run / 'export' / 'certificate.json'}")
+
+
+def to_flax(
+    file: Annotated[Path, tyro.conf.Positional], model: str, workdir: Path | None = None,
+    optimizer: Path | None = None,
+) -> None:  # fmt: skip
+    """Make a run folder from PyTorch weights, for train.run to go on from.
+
+    Args:
+        file: State dict that torch.save wrote; it is read without running code.
+        model: Name of the model; see python -m train.run --list.
+        workdir: Run folder to make; runs/<model> where not given.
+        optimizer: The optimizer.pth of a to-torch export, to go on in mid-training.
+    """
+    find_recipe(model)
+    from convert.runs import run_from_torch
+
+    run_from_torch(file, model, workdir or Path("runs") / model, optimizer)
+
+
+def verify(model: str, tiny: bool = False, seed: int = 0, json: Path | None = None) -> None:
+    """Compare a model with its twin, on random weights, and print the certificate.
+
+    Args:
+        model: Name of the model; see python -m train.run --list.
+        tiny: Use the small variant that the tests use.
+        seed: Seed of weights, inputs and noise.
+        json: Also write the certificate to this file.
+    """
+    find_recipe(model)
+    from convert.certificate import verify
+    from convert.twins import TWINS
+
+    certificate = verify(model, options=TWINS[model].tiny if tiny else None, seed=seed)
+    if json is not None:
+        certificate.write(json)
+    _show(certificate)
+
+
+COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify}
+
+
+def _bound(command):
+    """The command as a function of the same flags that returns a call of it, to be made later."""
+
+    @functools.wraps(command)
+    def bind(*args, **kwargs):
+        return functools.partial(command, *args, **kwargs)
+
+    return bind
+
+
+def _show(certificate) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(certificate.table())
+    if not certificate.passed:
+        sys.exit(1)
+
+
+def main(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        print(__doc__)
+        for name, command in COMMANDS.items():
+            print(f"  {name:<9} {command.__doc__.splitlines()[0]}")
+        print(f"\nFlags of a command: {PROG} COMMAND --help")
+        return
+    if args[0] not in COMMANDS:
+        raise ValueError(f"unknown command {args[0]!r}: there are {', '.join(COMMANDS)}")
+    call = parse_flags(_bound(COMMANDS[args[0]]), args[1:], prog=f"{PROG} {args[0]}")
+    use_compilation_cache()
+    call()
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)

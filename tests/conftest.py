@@ -1,0 +1,40 @@
+"""What all tests share: one place for compiled programs and a small trained run."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import pytest
+
+from convert.twins import TWINS
+from train.config import Recipe
+from train.recipes import RECIPES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """The same small models are built by many tests: compiled once."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> Path:
+    """A data folder; the embedded sets are prepared in it on first use."""
+    return tmp_path_factory.mktemp("data")
+
+
+def tiny_recipe(model: str = "dcgan", **fields) -> Recipe:
+    """A model's recipe on its small variant, a few steps long."""
+    small = {"options": dict(TWINS[model].tiny), "batch_size": 16, "take": 64, "steps": 6, "log_every": 2}
+    return dataclasses.replace(RECIPES[model], **{**small, **fields})
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, data_dir) -> Path:
+    """The folder of a finished tiny run of dcgan."""
+    from train.loop import train
+
+    workdir = tmp_path_factory.mktemp("runs") / "dcgan"
+    train(tiny_recipe(), workdir, data_dir)
+    return workdir

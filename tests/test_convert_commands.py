@@ -1,0 +1,108 @@
+"""The bridge from the command line: a run to torch, and back to a run that goes on."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from convert.runs import load_run, run_from_torch, run_to_torch
+from convert.weights import ConversionError
+from tests.conftest import tiny_recipe
+from tests.test_run import command
+
+
+@pytest.fixture(scope="module")
+def exported(trained_run):
+    lines = []
+    certificate = run_to_torch(trained_run, lines.append)
+    return trained_run, certificate, lines
+
+
+def test_to_torch_writes_weights_scripts_and_certificate(exported):
+    workdir, certificate, lines = exported
+    assert certificate.passed, str(certificate)
+    assert certificate.weights == "trained weights of step 6"
+    names = {path.name for path in (workdir / "export").iterdir()}
+    assert names == {"model.pth", "optimizer.pth", "generator.torchscript.pt", "certificate.json"}
+    values = json.loads((workdir / "export" / "certificate.json").read_text())
+    assert values["passed"] and values["options"] == tiny_recipe().options
+    assert any("loads without us" in line for line in lines)
+
+
+def test_the_weights_are_those_of_the_last_checkpoint(exported):
+    workdir, _, _ = exported
+    state = torch.load(workdir / "export" / "model.pth", weights_only=True)
+    ours = load_run(workdir).model
+    assert np.array_equal(
+        state["generator.fc.0.weight"].numpy().T, np.asarray(ours.generator.fc[0].weight[...])
+    )
+    assert int(state["generator.fc.2.num_batches_tracked"]) == 12  # the generator runs twice a step
+
+
+def test_back_in_flax_everything_is_the_same_to_the_bit(exported, tmp_path, monkeypatch):
+    import jax
+
+    workdir, _, _ = exported
+    monkeypatch.setattr("convert.runs.find_recipe", lambda model: tiny_recipe())
+    export = workdir / "export"
+    run_from_torch(
+        export / "model.pth", "dcgan", tmp_path / "back", export / "optimizer.pth", lambda line: None
+    )
+    before, after = load_run(workdir).state, load_run(tmp_path / "back").state
+    assert int(after.step) == 0
+    same = jax.tree.map(np.array_equal, before._replace(step=after.step), after)
+    assert all(jax.tree.leaves(same))
+
+
+def test_weights_that_do_not_fit_make_no_run(exported, tmp_path):
+    workdir, _, _ = exported
+    with pytest.raises(ConversionError, match="misshapen generator.fc.0.weight"):  # the full-size model
+        run_from_torch(workdir / "export" / "model.pth", "dcgan", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_in_use_is_left_alone(exported, tmp_path):
+    workdir, _, _ = exported
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        run_from_torch(workdir / "export" / "model.pth", "dcgan", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('ran')",))
+
+    torch.save({"x": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="not a file of tensors"):
+        run_from_torch(tmp_path / "evil.pth", "dcgan", tmp_path / "new")
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(exported, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(exported[0], workdir)
+    for file in (workdir / "checkpoints" / "6").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    run = load_run(workdir)
+    assert int(run.state.step) == 4 and "checkpoint 6 is damaged" in run.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["to-torch", "nowhere"], "nowhere is not a run folder"),
+        (["to-flax", "nowhere.pth", "--model", "dcgan"], "there is no file nowhere.pth"),
+        (["to-flax", "x.pth", "--model", "dcgam"], "unknown model 'dcgam': did you mean dcgan?"),
+        (["verify"], "--model"),
+        (["to-troch", "x"], "unknown command 'to-troch'"),
+    ],
+)
+def test_bad_arguments_get_one_line_and_status_2(arguments, message, tmp_path):
+    result = command("convert", *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and message in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,108 @@
+"""Normalisations beside torch's: outputs, gradients, and the running statistics of several batches."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convert.tolerances import TOLERANCES
+from tests.layer_twins import (
+    assert_twins_agree,
+    channels_first,
+    compare,
+    grid,
+    seeds,
+    to_torch,
+    twins,
+    variables,
+)
+
+channels = st.integers(1, 4)
+momenta = st.sampled_from([0.1, 0.5, None])
+epsilons = st.sampled_from([1e-5, 1e-3, 0.8])
+sides = st.tuples(st.integers(1, 4), st.integers(2, 4))
+
+
+def batches(rng, shape):
+    return 3 * rng.normal(size=shape) + 2  # a mean that is not zero
+
+
+def set_mode(ours, theirs, training: bool):
+    ours.train() if training else ours.eval()
+    theirs.train(training)
+
+
+@grid
+@given(st.sampled_from([(3,), (2, 4), (4, 3)]), channels, epsilons, momenta, st.booleans(), st.booleans(),
+       st.booleans(), seeds)  # fmt: skip
+def test_batch_norm1d(leading, channels, eps, momentum, affine, tracked, training, seed):
+    ours, theirs = twins("BatchNorm1d", channels, eps, momentum, affine, tracked, seed=seed)
+    set_mode(ours, theirs, training)
+    assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), (*leading, channels)))
+
+
+@grid
+@given(sides, channels, epsilons, momenta, st.booleans(), st.booleans(), st.booleans(), seeds)
+def test_batch_norm2d(sides, channels, eps, momentum, affine, tracked, training, seed):
+    ours, theirs = twins("BatchNorm2d", channels, eps, momentum, affine, tracked, seed=seed)
+    set_mode(ours, theirs, training)
+    assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), (2, *sides, channels)))
+
+
+@grid
+@given(sides, channels, epsilons, momenta, st.booleans(), st.booleans(), st.booleans(), seeds)
+def test_instance_norm2d(sides, channels, eps, momentum, affine, tracked, training, seed):
+    ours, theirs = twins("InstanceNorm2d", channels, eps, momentum, affine, tracked, seed=seed)
+    set_mode(ours, theirs, training)
+    assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), (2, *sides, channels)))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("BatchNorm1d", (5, 3)), ("BatchNorm1d", (2, 4, 3)), ("BatchNorm2d", (2, 3, 4, 3)),
+                        ("InstanceNorm2d", (2, 3, 4, 3))],
+)  # fmt: skip
+def test_buffers_after_several_batches(name, shape, momentum):
+    rng = np.random.default_rng(0)
+    ours, theirs = twins(name, 3, momentum=momentum, track_running_stats=True)
+    for _ in range(4):
+        x = batches(rng, shape)
+        with jax.enable_x64(True):
+            ours(jax.numpy.asarray(x))
+        theirs(torch.from_numpy(np.ascontiguousarray(channels_first(x))))
+    for leaf in ("running_mean", "running_var", "num_batches_tracked"):
+        value = np.asarray(variables(ours)[leaf][...])
+        expected = theirs.state_dict()[leaf]
+        if leaf == "num_batches_tracked":
+            assert int(value) == int(expected)
+        else:
+            compare(name, "buffer", to_torch(ours, value), expected, TOLERANCES["float64"].forward)
+    set_mode(ours, theirs, training=False)
+    assert_twins_agree(ours, theirs, batches(rng, shape))
+
+
+@grid
+@given(st.sampled_from([(2, 3), (1, 2, 3), (3,)]), st.sampled_from([(1, 4), (2, 4), (3, 3), (1, 1)]),
+       epsilons, st.booleans(), seeds)  # fmt: skip
+def test_group_norm(leading, groups, eps, affine, seed):
+    ours, theirs = twins("GroupNorm", *groups, eps, affine, seed=seed)
+    assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), (2, *leading, groups[1])))
+
+
+@grid
+@given(st.sampled_from([4, (4,), (3, 4), (1,)]), st.sampled_from([(), (2,), (2, 3)]), epsilons,
+       st.booleans(), st.booleans(), seeds)  # fmt: skip
+def test_layer_norm_of_trailing_axes(normalized, leading, eps, affine, bias, seed):
+    ours, theirs = twins("LayerNorm", normalized, eps, affine, bias, seed=seed)
+    shape = (*leading, *([normalized] if isinstance(normalized, int) else normalized))
+    assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), shape), pictures=False)
+
+
+@grid
+@given(st.sampled_from([(3, 2, 4), (1, 3, 2), (2, 2, 2)]), st.booleans(), st.booleans(), seeds)
+def test_layer_norm_after_a_convolution_takes_torchs_shape(normalized, affine, bias, seed):
+    ours, theirs = twins("LayerNorm", normalized, elementwise_affine=affine, bias=bias, seed=seed)
+    c, h, w = normalized
+    assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), (2, h, w, c)))
