@@ -29,6 +29,10 @@ from train.recipes import find_recipe
 from train.state import abstract_model, build_model
 
 STEPS, BATCH = 20, 16
+# A gradient jumps where an activation crosses a kink or two in a pooling window change places, and in
+# float32 rounding may do that. So there it counts at the first of these draws that shows no jump; a
+# wrong meaning is wrong at all of them. Float64 has one draw.
+DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -181,17 +185,21 @@ class _Comparison:
     def checks(self) -> list[Check]:
         checks = []
         for mode in ("eval", "train"):
-            results = self._compare_calls(mode)
+            results = self._compare_calls(mode, draw=0)
+            for draw in range(1, DRAWS) if self.dtype == "float32" else ():
+                if max(map(_worst_gradient, results.values())) <= self.tolerances.gradient:
+                    break
+                results = self._compare_calls(mode, draw)
             outputs = {child or "output": result.outputs for child, result in results.items()}
             checks.append(self._check(f"forward, {mode}", outputs, self.tolerances.forward))
             if mode == "train":
                 checks += self._training_checks(results)
         return checks + self._lockstep_checks()
 
-    def _compare_calls(self, mode: str) -> dict[str, Comparison]:
+    def _compare_calls(self, mode: str, draw: int) -> dict[str, Comparison]:
         """Every child that is called on its own, by name."""
         ours, theirs = self._pair(mode)
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng([self.seed, draw])
         results = {}
         for child, examples in self.twin.examples.items():
             inputs = [as_dtype(example.draw(rng, self.batch), self.dtype) for example in examples]
@@ -272,6 +280,10 @@ def randomised(array: np.ndarray, name: str, rng: np.random.Generator) -> np.nda
     if array.ndim > 1 and array.std() > 0:
         return array
     return array + 0.1 * rng.standard_normal(array.shape)
+
+
+def _worst_gradient(result: Comparison) -> float:
+    return max(result.inputs, *result.parameters.values(), 0.0)
 
 
 def _below(child: str, errors: Errors) -> Errors:

@@ -29,7 +29,10 @@ grid = settings(
     suppress_health_check=list(HealthCheck),
 )
 # Tiny networks: the time goes into compiling, so XLA is asked not to optimise.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICK = {
+    "xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1,
+}  # fmt: skip
 seeds = st.integers(0, 2**32 - 1)
 worst: dict[str, dict[str, float]] = {}
 

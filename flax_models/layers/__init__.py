@@ -20,7 +20,7 @@ from flax_models.layers.activation import (
     Softmax,
     Softplus,
     Tanh,
-)  # fmt: skip
+)
 from flax_models.layers.adaptive_pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from flax_models.layers.container import Flatten, Sequential, Unflatten
 from flax_models.layers.conv import Conv2d, ConvTranspose2d

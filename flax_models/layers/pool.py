@@ -13,7 +13,7 @@ from flax_models.layers.pool_ops import (
     sum_pool2d,
     window_counts,
     window_padding,
-)  # fmt: skip
+)
 
 
 class _Pool2d(nnx.Module):
