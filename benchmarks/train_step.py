@@ -26,6 +26,7 @@ from convert.compare import to_torch_input
 from convert.lockstep import build_torch_optimizers, child_of, torch_step_options
 from convert.twins import find_twin
 from torch_models.steps import STEPS
+from train.backend import compiler_options
 from train.commands import parse_flags, run_command
 from train.recipes import RECIPES, find_recipe
 from train.state import build_model
@@ -85,7 +86,7 @@ def time_model(model: str, batch_size: int | None, rounds: int, torch_device: st
 
 
 def _flax_step(task: Any, batch: dict, noise: dict) -> Callable[[], object]:
-    step = jax.jit(task.step, donate_argnums=0)
+    step = jax.jit(task.step, donate_argnums=0, compiler_options=compiler_options())
     state = jax.tree.map(jnp.copy, task.state())
     on_device = jax.tree.map(jnp.asarray, (batch, noise))
 

@@ -21,6 +21,7 @@ from convert.tolerances import difference
 from convert.twins import Example
 from convert.weights import leaves_to_flax, leaves_to_torch, plan, to_numpy
 from torch_models.steps import STEPS
+from train.backend import compiler_options
 from train.config import Recipe
 from train.state import TrainState
 from train.tasks import build_task
@@ -47,7 +48,7 @@ def run_lockstep(
         ours, theirs = child_of(flax_model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], ours, theirs, optimizer)
     reference = STEPS[recipe.task](torch_model, torch_optimizers, **torch_step_options(recipe))
-    step = jax.jit(task.step)
+    step = jax.jit(task.step, compiler_options=compiler_options())
     rng = np.random.default_rng(seed)
     loss_error = 0.0
     for number in range(steps):

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from train.backend import compiler_options
 from train.checkpoint import Checkpoints
 from train.config import Recipe
 from train.data.load import load_split
@@ -74,7 +75,7 @@ def advance(task: Any, data: Resident, length: int) -> Callable:
         return jax.lax.scan(lambda state, _: one(state, arrays, order), state, length=length)
 
     # A scan of one step would cost convolutions on the CPU their fast form.
-    return jax.jit(one if length == 1 else many, donate_argnums=0)
+    return jax.jit(one if length == 1 else many, donate_argnums=0, compiler_options=compiler_options())
 
 
 def train(recipe: Recipe, workdir: Path, data_dir: Path) -> None:

@@ -7,6 +7,7 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
 from flax_models.layers import conv_ops
+from flax_models.layers.channels import spread
 from flax_models.layers.init import fan_in_uniform
 
 Size = int | tuple[int, int]
@@ -94,7 +95,7 @@ class Conv2d(_Convolution):
             raise ValueError(f"Conv2d: input of {x.shape[1:3]} is smaller than the kernel {self.kernel_size}")
         x, weight, bias = self._promoted(x)
         y = conv_ops.conv2d(x, weight, geometry)
-        return y if bias is None else y + bias
+        return y if bias is None else y + spread(bias, y.shape)
 
 
 class ConvTranspose2d(_Convolution):
@@ -150,7 +151,7 @@ class ConvTranspose2d(_Convolution):
         )
         x, weight, bias = self._promoted(x)
         y = conv_ops.conv2d_input(x, weight, geometry)
-        return y if bias is None else y + bias
+        return y if bias is None else y + spread(bias, y.shape)
 
 
 def _explicit_padding(padding: Size | str, kernel_size: Size, stride: Size, dilation: Size):

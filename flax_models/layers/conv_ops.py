@@ -20,6 +20,8 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
+from flax_models.layers import conv_forms
+
 Pair = tuple[int, int]
 
 
@@ -51,24 +53,43 @@ def _library_conv(x, w, geometry: Geometry):
     )  # fmt: skip
 
 
+def _library_input(y, w, geometry: Geometry):
+    x = jax.ShapeDtypeStruct((y.shape[0], *geometry.input_size, w.shape[2] * geometry.groups), y.dtype)
+    return jax.linear_transpose(lambda x: _library_conv(x, w, geometry), x)(y)[0]
+
+
+def _library_weight(x, y, geometry: Geometry):
+    w = jax.ShapeDtypeStruct((*geometry.kernel_size, x.shape[3] // geometry.groups, y.shape[3]), x.dtype)
+    return jax.linear_transpose(lambda w: _library_conv(x, w, geometry), w)(y)[0]
+
+
+def _on_cpu(product_is_faster: bool, product, library, *arrays, geometry: Geometry):
+    """The matrix product on a CPU where it is the faster form; XLA's convolution otherwise."""
+    library = partial(library, geometry=geometry)
+    if not product_is_faster:
+        return library(*arrays)
+    return lax.platform_dependent(*arrays, cpu=partial(product, geometry=geometry), default=library)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d(x, w, geometry: Geometry):
     """(N, H, W, C), (kH, kW, C/groups, K) -> (N, OH, OW, K)."""
-    return _library_conv(x, w, geometry)
+    faster = conv_forms.forward_as_product(w.shape[2], geometry)
+    return _on_cpu(faster, conv_forms.patches_forward, _library_conv, x, w, geometry=geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d_input(y, w, geometry: Geometry):
     """(N, OH, OW, K), (kH, kW, C/groups, K) -> (N, H, W, C)."""
-    x = jax.ShapeDtypeStruct((y.shape[0], *geometry.input_size, w.shape[2] * geometry.groups), y.dtype)
-    return jax.linear_transpose(lambda x: _library_conv(x, w, geometry), x)(y)[0]
+    faster = conv_forms.input_as_product(w.shape[2], geometry)
+    return _on_cpu(faster, conv_forms.folded_input, _library_input, y, w, geometry=geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d_weight(x, y, geometry: Geometry):
     """(N, H, W, C), (N, OH, OW, K) -> (kH, kW, C/groups, K)."""
-    w = jax.ShapeDtypeStruct((*geometry.kernel_size, x.shape[3] // geometry.groups, y.shape[3]), x.dtype)
-    return jax.linear_transpose(lambda w: _library_conv(x, w, geometry), w)(y)[0]
+    faster = conv_forms.weight_as_product(x.shape[3], geometry)
+    return _on_cpu(faster, conv_forms.patches_weight, _library_weight, x, y, geometry=geometry)
 
 
 def _saved(op):

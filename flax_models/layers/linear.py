@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
+from flax_models.layers.channels import spread
 from flax_models.layers.init import fan_in_uniform
 
 
@@ -33,7 +34,7 @@ class Linear(nnx.Module):
         bias = self.bias[...] if self.bias is not None else None
         x, weight, bias = promote_dtype((x, self.weight[...], bias), dtype=self.dtype)
         y = x @ weight
-        return y if bias is None else y + bias
+        return y if bias is None else y + spread(bias, y.shape)
 
 
 class Maxout(Linear):

@@ -6,6 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from flax_models.layers.channels import channel_sum, spread
+
+
+def _over(values, x):
+    """Values of each channel over x; those of each picture broadcast by themselves."""
+    return spread(values, x.shape) if values.ndim == 1 else values
+
 
 class _RunningNorm(nnx.Module):
     """What normalisations over the picture share: the variables, and the formula."""
@@ -40,9 +47,9 @@ class _RunningNorm(nnx.Module):
         scale = lax.rsqrt(var + self.eps)
         if self.weight is not None:
             scale = scale * self.weight[...]
-        y = (y - mean) * scale
+        y = (y - _over(mean, y)) * _over(scale, y)
         if self.bias is not None:
-            y = y + self.bias[...]
+            y = y + _over(self.bias[...], y)
         return y.astype(self.dtype or x.dtype)
 
     def _move_running_statistics(self, new, mean, unbiased_var):
@@ -73,14 +80,15 @@ class _BatchNorm(_RunningNorm):
         )
 
     def _batch_statistics(self, x):
-        axes = tuple(range(x.ndim - 1))
         count = math.prod(x.shape[:-1])
         if count <= 1 and not self.use_running_average:
             raise ValueError(
                 f"BatchNorm needs more than 1 value per channel in training, got shape {x.shape}"
             )
-        mean = x.mean(axes)
-        var = jnp.square(x - mean).mean(axes)  # two passes: E[x^2] - E[x]^2 would lose digits
+        mean = channel_sum(x, x.shape) / count
+        var = (
+            channel_sum(jnp.square(x - spread(mean, x.shape)), x.shape) / count
+        )  # two passes: E[x^2] - E[x]^2 would lose digits
         if self.track_running_stats:
             self.num_batches_tracked[...] += 1
             new = self.momentum

@@ -1,13 +1,14 @@
 """Sums and maxima over the windows of a picture, with torch's windows and torch's gradients."""
 
 from functools import partial
-from itertools import product
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from flax_models.layers.windows import at_offset, from_offset, offsets
 
 
 class Windows(NamedTuple):
@@ -17,25 +18,6 @@ class Windows(NamedTuple):
     stride: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
     dilation: tuple[int, int]
-
-
-def _at_offset(x, offset: tuple[int, int], output_size: tuple[int, int], windows: Windows):
-    """The value at one place of every window, from the padded x: (N, OH, OW, C)."""
-    start = [o * d for o, d in zip(offset, windows.dilation, strict=True)]
-    limit = [s + (n - 1) * t + 1 for s, n, t in zip(start, output_size, windows.stride, strict=True)]
-    n, _, _, c = x.shape
-    return lax.slice(x, (0, *start, 0), (n, *limit, c), (1, *windows.stride, 1))
-
-
-def _from_offset(g, offset: tuple[int, int], padded_size: tuple[int, int], windows: Windows):
-    """The transpose of _at_offset: every window's value put back in its place of the padded x."""
-    spread = []
-    for o, d, s, n, size in zip(
-        offset, windows.dilation, windows.stride, g.shape[1:3], padded_size, strict=True
-    ):
-        low = o * d
-        spread.append((low, size - low - ((n - 1) * s + 1), s - 1))
-    return lax.pad(g, jnp.zeros((), g.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -62,10 +44,10 @@ def _max_pool2d_backward(windows: Windows, saved, g):
     padded = jnp.pad(x, padding, constant_values=-jnp.inf)
     taken = jnp.zeros(y.shape, bool)
     total = jnp.zeros(padded.shape, g.dtype)
-    for offset in product(*map(range, windows.kernel_size)):
-        first = (_at_offset(padded, offset, y.shape[1:3], windows) == y) & ~taken
+    for offset in offsets(windows):
+        first = (at_offset(padded, offset, y.shape[1:3], windows) == y) & ~taken
         taken |= first
-        total += _from_offset(jnp.where(first, g, 0), offset, padded.shape[1:3], windows)
+        total += from_offset(jnp.where(first, g, 0), offset, padded.shape[1:3], windows)
     inside = tuple(slice(low, low + n) for (low, _), n in zip(padding, x.shape, strict=True))
     return (total[inside],)
 
@@ -90,9 +72,9 @@ def max_pool2d_indices(x, windows: Windows):
         )
     )
     best, found = -jnp.inf, -1
-    for offset in product(*map(range, windows.kernel_size)):
-        value = _at_offset(padded, offset, output_size, windows)
-        place = _at_offset(places, offset, output_size, windows)
+    for offset in offsets(windows):
+        value = at_offset(padded, offset, output_size, windows)
+        place = at_offset(places, offset, output_size, windows)
         better = (place >= 0) & ((value > best) | jnp.isnan(value) | (found < 0))
         best, found = jnp.where(better, value, best), jnp.where(better, place, found)
     return found

@@ -1,0 +1,83 @@
+"""Convolutions as matrix products, for the shapes at which XLA's CPU backend convolves slowly.
+
+A convolution is one matrix product over patches (im2col), its input gradient one product and a sum of
+shifted pieces (col2im). XLA's own convolution is level with torch's at most shapes and falls far
+behind at three kinds, which `benchmarks.layers` measures (2 AVX-512 cores, ms):
+
+    kind                          example                      XLA     product   torch
+    outputs of at most 2x2        2x2x512 -> 512 k3 p1, 32     167     8         5
+    one channel                   28x28x1 -> 32 k5, 128        15      4         9    (input gradient)
+    far fewer outputs than inputs 4x4x256 -> 512 k3 s2 p1, 32  66      5         6    (input gradient)
+
+Only one group and no negative padding is handled here. Other backends keep XLA's form.
+"""
+
+import jax.numpy as jnp
+
+from flax_models.layers.windows import at_offset, from_offset, offsets
+
+
+def forward_as_product(in_channels: int, geometry) -> bool:
+    """Whether `patches_forward` is the faster form."""
+    return _plain(geometry) and (_tiny(geometry) or in_channels == 1)
+
+
+def input_as_product(in_channels: int, geometry) -> bool:
+    """Whether `folded_input` is the faster form."""
+    inputs, outputs = _places(geometry.input_size), _places(geometry.output_size)
+    # Outputs much fewer than inputs are padded or dilated with zeros that XLA multiplies by.
+    return _plain(geometry) and (_tiny(geometry) or in_channels <= 4 or inputs >= 1.5 * outputs)
+
+
+def weight_as_product(in_channels: int, geometry) -> bool:
+    """Whether `patches_weight` is the faster form."""
+    return _plain(geometry) and (in_channels == 1 or geometry.kernel_size == (1, 1))
+
+
+def patches_forward(x, w, geometry):
+    """(N, H, W, C), (kH, kW, C, K) -> (N, OH, OW, K)."""
+    cut = patches(x, geometry)
+    return (_rows(cut) @ _rows(w)).reshape(*cut.shape[:3], w.shape[3])
+
+
+def patches_weight(x, y, geometry):
+    """(N, H, W, C), (N, OH, OW, K) -> (kH, kW, C, K)."""
+    weight = _rows(patches(x, geometry)).T @ _rows(y)
+    return weight.reshape(*geometry.kernel_size, x.shape[3], y.shape[3])
+
+
+def folded_input(y, w, geometry):
+    """(N, OH, OW, K), (kH, kW, C, K) -> (N, H, W, C)."""
+    pieces = (_rows(y) @ _rows(w).T).reshape(*y.shape[:3], -1, w.shape[2])  # (N, OH, OW, kH*kW, C)
+    sizes = [
+        size + low + high for size, (low, high) in zip(geometry.input_size, geometry.padding, strict=True)
+    ]
+    total = jnp.zeros((y.shape[0], *sizes, w.shape[2]), y.dtype)
+    for number, offset in enumerate(offsets(geometry)):
+        total += from_offset(pieces[:, :, :, number], offset, sizes, geometry)
+    (top, _), (left, _) = geometry.padding
+    height, width = geometry.input_size
+    return total[:, top : top + height, left : left + width]
+
+
+def patches(x, geometry):
+    """(N, H, W, C) -> (N, OH, OW, kH*kW*C): what the kernel sees at every place of the output."""
+    x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
+    pieces = [at_offset(x, offset, geometry.output_size, geometry) for offset in offsets(geometry)]
+    return jnp.concatenate(pieces, axis=3)
+
+
+def _rows(array):
+    return array.reshape(-1, array.shape[-1])
+
+
+def _places(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _plain(geometry) -> bool:
+    return geometry.groups == 1 and min(low_high for pair in geometry.padding for low_high in pair) >= 0
+
+
+def _tiny(geometry) -> bool:
+    return _places(geometry.output_size) <= 4
