@@ -4,39 +4,68 @@ A layout is declared in the direction Flax -> torch and knows its inverse, so th
 gradients and optimizer moments cross both ways by one declaration.
 """
 
+import math
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
+
+Axis = int | tuple[int, ...] | EllipsisType
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A permutation of axes, then a reversal of some: flax array -> torch array.
+    """A permutation of axes, some of them merged, then a reversal of some: flax array -> torch array.
 
-    axes: the Flax axis that each torch axis takes; None keeps them all as they are.
+    axes: the Flax axis that each torch axis takes, negative ones counted from the end. A tuple of
+    Flax axes merges into one torch axis, () into one of size 1; ... stands for those not named.
     flip: torch axes that run backwards.
     """
 
-    axes: tuple[int, ...] | None = None
+    axes: tuple[Axis, ...] = (...,)
     flip: tuple[int, ...] = ()
 
-    def to_torch(self, array: np.ndarray) -> np.ndarray:
-        if self.axes is not None:
-            array = array.transpose(self.axes)
-        return np.flip(array, self.flip).copy() if self.flip else array  # torch takes no negative strides
-
-    def to_flax(self, array: np.ndarray) -> np.ndarray:
-        if self.flip:
-            array = np.flip(array, self.flip)
-        return array if self.axes is None else array.transpose(np.argsort(self.axes))
+    def fits(self, ndim: int) -> bool:
+        """Whether the layout takes every axis of a Flax array of so many dimensions just once."""
+        groups = self._groups(ndim)
+        once = sorted(axis for group in groups for axis in group) == list(range(ndim))
+        return once and all(-len(groups) <= axis < len(groups) for axis in self.flip)
 
     def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
+        return tuple(math.prod(shape[axis] for axis in group) for group in self._groups(len(shape)))
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        order = [axis for group in self._groups(array.ndim) for axis in group]
+        array = array.transpose(order).reshape(self.torch_shape(array.shape))
+        return np.flip(array, self.flip).copy() if self.flip else array  # torch takes no negative strides
+
+    def to_flax(self, array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """The inverse of to_torch. shape: the Flax array's, needed where axes are merged."""
+        ndim = array.ndim if shape is None else len(shape)
+        order = [axis for group in self._groups(ndim) for axis in group]
+        if self.flip:
+            array = np.flip(array, self.flip)
+        if shape is not None:
+            array = array.reshape([shape[axis] for axis in order])
+        return array.transpose(np.argsort(order))
+
+    def _groups(self, ndim: int) -> list[tuple[int, ...]]:
+        """For every torch axis, the Flax axes behind it."""
+        tuples = [axis if isinstance(axis, tuple | EllipsisType) else (axis,) for axis in self.axes]
+        groups = [t if t is ... else tuple(a + ndim if a < 0 else a for a in t) for t in tuples]
+        named = {axis for group in groups if group is not ... for axis in group}
+        rest = [(axis,) for axis in range(ndim) if axis not in named]
+        return [group for given in groups for group in (rest if given is ... else [given])]
 
 
 SAME = Layout()
 TRANSPOSED = Layout((1, 0))  # (in, out) -> (out, in)
-CONV2D = Layout((3, 2, 0, 1))  # (kH, kW, I, O) -> (O, I, kH, kW)
+CONV = Layout((-1, -2, ...))  # (kH, kW, I, O) -> (O, I, kH, kW), with any number of k
+CHANNELS_FIRST = Layout((-1, ...))  # (H, W, C) -> (C, H, W)
+ONE = Layout(((),))  # () -> (1,)
+TO_HEADS = Layout(((1, 2), 0))  # (in, heads, head_dim) -> (heads * head_dim, in)
+HEADS = Layout(((0, 1),))  # (heads, head_dim) -> (heads * head_dim,)
+FROM_HEADS = Layout((2, (0, 1)))  # (heads, head_dim, out) -> (out, heads * head_dim)
 IMAGES = Layout((0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
 
 

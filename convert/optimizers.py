@@ -37,8 +37,8 @@ def optimizer_to_torch(
     exceptions: `rename` and `layouts`, as for the weights. The module may be a child of a model, as
     a GAN's generator. Errors: ConversionError for states that have no counterpart.
     """
-    moments = moments_to_torch(state, plan(flax_module, **exceptions))
     names = [name for name, _ in torch_module.named_parameters()]
+    moments = moments_to_torch(state, _trained_leaves(flax_module, names, exceptions))
     values = optimizer.state_dict()
     values["state"] = {
         index: {key: torch.tensor(array) for key, array in moments[name].items()}
@@ -60,8 +60,8 @@ def optimizer_to_flax(
     values = source.state_dict() if isinstance(source, torch.optim.Optimizer) else source
     if not values["state"]:
         return state  # no step was taken yet
-    leaves = plan(flax_module, **exceptions)
     names = [name for name, _ in torch_module.named_parameters()]
+    leaves = _trained_leaves(flax_module, names, exceptions)
     by_name = {names[index]: entry for index, entry in values["state"].items()}
 
     def fill(known: Any) -> Any:
@@ -109,6 +109,15 @@ def moments_to_torch(state: Any, leaves: list[Leaf]) -> dict[str, dict[str, np.n
             for name, array in arrays.items():
                 moments.setdefault(name, {})[key] = array
     return moments
+
+
+def _trained_leaves(flax_module: nnx.Module, names: list[str], exceptions: Mapping[str, Any]) -> list[Leaf]:
+    """The plan, where torch trains no parameter that the Flax module has not."""
+    leaves = plan(flax_module, **exceptions)
+    alone = [f"{leaf.name} ({leaf.needed})" for leaf in leaves if leaf.path is None and leaf.name in names]
+    if alone:
+        raise ConversionError(f"a run cannot go on where torch alone trains {', '.join(alone)}")
+    return leaves
 
 
 def _map_known(function: Any, state: Any) -> Any:

@@ -5,6 +5,7 @@ each other by path (`generator.fc.0`); what differs is named by the caller.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ import numpy as np
 import torch
 from flax import nnx
 
-from convert.layouts import Layout
-from convert.rules import rule_for
+from convert.layouts import SAME, Layout
+from convert.rules import Place, Rule, rule_for
 
 Path = tuple[Any, ...]
 
@@ -24,11 +25,26 @@ class ConversionError(ValueError):
 
 
 class Leaf(NamedTuple):
-    """One array of both models. path: in the Flax model. name: in the torch state dict."""
+    """One array of the Flax model, and the tensor of the torch state dict, or part of one, that it is.
 
-    path: Path
+    path, shape: in the Flax model. part: which of equal `parts` along the tensor's axis 0. A path of
+    None is a leaf that torch alone has, 0 when going there; coming back, another value is dropped,
+    or not accepted for the reason `needed`.
+    """
+
+    path: Path | None
     name: str
     layout: Layout
+    shape: tuple[int, ...]
+    part: int = 0
+    parts: int = 1
+    needed: str = ""
+
+    @property
+    def torch_shape(self) -> tuple[int, ...]:
+        """Of the whole tensor."""
+        shape = self.layout.torch_shape(self.shape)
+        return shape if self.parts == 1 else (self.parts * shape[0], *shape[1:])
 
 
 def dotted(path: Path) -> str:
@@ -40,30 +56,53 @@ def plan(
 ) -> list[Leaf]:
     """Every leaf of a Flax model and where it stands in torch.
 
-    rename: {dotted Flax path or prefix: torch path or prefix}; the longest prefix counts.
+    rename: {dotted Flax path or prefix: torch path or prefix}; the longest prefix counts. A leaf
+    renamed by its whole path is a tensor of its own, also where the rule makes it part of one.
     layouts: {dotted Flax path of a leaf: Layout}, in place of the rule's.
 
-    Errors: ConversionError for layers without a rule, and for exceptions that match no leaf.
+    Errors: ConversionError for layers without a rule or that torch has not, for exceptions that
+    match no leaf, and for leaves that would take the same place.
     """
     rename, layouts = rename or {}, layouts or {}
-    rules = {path: (module, rule_for(module)) for path, module in nnx.iter_modules(model)}
-    leaves, faults, used = [], [], set()
-    for path, _ in flat_variables(model).items():
-        owner, (module, rule) = path[:-1], rules[path[:-1]]
-        name, layout = (rule or {}).get(path[-1], (path[-1], None))
-        if dotted(path) in layouts:
-            layout = layouts[dotted(path)]
-            used.add(dotted(path))
+    modules = {path: (module, rule_for(module) or Rule({})) for path, module in nnx.iter_modules(model)}
+    leaves, faults, used, owners = [], [], set(), {}
+    for path, variable in flat_variables(model).items():
+        owner = _owner(path, modules)
+        (module, rule), inner = modules[owner], dotted(path[len(owner) :])
+        place = rule.leaves.get(inner, Place(inner))
+        layout = layouts.get(dotted(path))
+        if inner in rule.leaves:
+            owners[owner] = module, rule
+            layout = layout or (None if rule.refused else place.layout)
+        name, prefix = _renamed(dotted((*owner, place.name)), dotted(path), rename)
+        used |= {dotted(path), prefix}
         if layout is None:
-            faults.append(f"no rule for {dotted(path)} of {type(module).__name__}: give layouts={{...}}")
-            continue
-        torch_name, prefix = _renamed(dotted((*owner, name)), dotted(path), rename)
-        used.add(prefix)
-        leaves.append(Leaf(path, torch_name, layout))
+            why = rule.refused or "give layouts={...}"
+            faults.append(f"no rule for {dotted(path)} of {type(module).__name__}: {why}")
+        elif not layout.fits(len(variable.shape)):
+            faults.append(f"the layout of {dotted(path)} does not fit its shape {variable.shape}")
+        elif prefix == dotted(path):  # its own name: no part of another tensor
+            leaves.append(Leaf(path, name, layout, variable.shape))
+        else:
+            leaves.append(Leaf(path, name, layout, variable.shape, place.part, place.parts))
+    for owner, (module, rule) in owners.items():
+        for constant in rule.constants:
+            name = dotted((*owner, constant.name))
+            name, prefix = _renamed(name, name, rename)
+            used.add(prefix)
+            leaves.append(Leaf(None, name, SAME, constant.shape(module), needed=constant.needed))
+    taken = Counter((leaf.name, leaf.part) for leaf in leaves)
+    faults += [f"{count} leaves would be {name}" for (name, _), count in taken.items() if count > 1]
     faults += [f"{key!r} matches no leaf" for key in (*rename, *layouts) if key not in used]
     if faults:
         raise ConversionError("; ".join(faults))
     return leaves
+
+
+def _owner(path: Path, modules: Mapping[Path, tuple[nnx.Module, Rule]]) -> Path:
+    """The outermost module whose rule has the leaf; without one, the innermost."""
+    around = [path[:cut] for cut in range(len(path)) if path[:cut] in modules]
+    return next((p for p in around if dotted(path[len(p) :]) in modules[p][1].leaves), around[-1])
 
 
 def _renamed(torch_name: str, flax_name: str, rename: Mapping[str, str]) -> tuple[str, str | None]:
@@ -88,13 +127,15 @@ def to_torch(
     """Fills the torch module with the Flax module's values, and returns it.
 
     Every leaf of both is placed, or ConversionError lists all that are missing, unexpected or
-    misshapen, and nothing is changed. dtypes become those of the torch module.
+    misshapen, and nothing is changed. A leaf that by its rule torch alone has becomes 0. dtypes
+    become those of the torch module.
     """
     values = {path: np.asarray(variable[...]) for path, variable in flat_variables(flax_module).items()}
     target = torch_module.state_dict()
     leaves = plan(flax_module, rename=rename, layouts=layouts)
     arrays = leaves_to_torch(leaves, values)
-    _check_complete(arrays, {name: tuple(tensor.shape) for name, tensor in target.items()}, "torch")
+    arrays |= {leaf.name: np.zeros(leaf.shape) for leaf in leaves if leaf.path is None}
+    _raise_any(_misfits(arrays, {name: tuple(tensor.shape) for name, tensor in target.items()}), "torch")
     state = {name: from_numpy(array).to(target[name].dtype) for name, array in arrays.items()}
     torch_module.load_state_dict(state)
     return torch_module
@@ -106,27 +147,50 @@ def to_flax(
 ) -> nnx.Module:  # fmt: skip
     """Fills the Flax module from a torch module or its state dict, and returns it.
 
-    Strict as `to_torch` is; dtypes become those of the Flax module.
+    Strict as `to_torch` is; what by its rule torch alone has is dropped where Flax computes the same
+    without it, and a fault where not. Values are copies; dtypes become those of the Flax module.
     """
     state = source.state_dict() if isinstance(source, torch.nn.Module) else source
     arrays = {name: to_numpy(tensor) for name, tensor in state.items()}
     leaves = plan(flax_module, rename=rename, layouts=layouts)
+    faults = _misfits(arrays, {leaf.name: leaf.torch_shape for leaf in leaves})
+    faults += [
+        f"{leaf.name} is not 0, and {leaf.needed}"
+        for leaf in leaves
+        if leaf.needed and leaf.name in arrays and arrays[leaf.name].any()
+    ]
+    _raise_any(faults, "Flax")
     variables = flat_variables(flax_module)
-    expected = {leaf.name: leaf.layout.torch_shape(variables[leaf.path].shape) for leaf in leaves}
-    _check_complete(arrays, expected, "Flax")
     for path, array in leaves_to_flax(leaves, arrays).items():
-        variables[path].set_value(jnp.array(array, variables[path].dtype))  # a copy: torch trains in place
+        variables[path].set_value(jnp.asarray(array, variables[path].dtype))
     return flax_module
 
 
 def leaves_to_torch(leaves: list[Leaf], values: Mapping[Path, np.ndarray]) -> dict[str, np.ndarray]:
     """{torch name: array}, of those leaves that have a value: weights, gradients or moments."""
-    return {leaf.name: leaf.layout.to_torch(values[leaf.path]) for leaf in leaves if leaf.path in values}
+    parts: dict[str, dict[int, np.ndarray]] = {}
+    for leaf in leaves:
+        if leaf.path is not None and leaf.path in values:
+            parts.setdefault(leaf.name, {})[leaf.part] = leaf.layout.to_torch(values[leaf.path])
+    whole = {leaf.name: leaf.parts for leaf in leaves}
+    if halves := [name for name, found in parts.items() if len(found) < whole[name]]:
+        raise ConversionError(f"only some parts have a value of {', '.join(halves)}")
+    return {
+        name: found[0] if whole[name] == 1 else np.concatenate([found[part] for part in range(whole[name])])
+        for name, found in parts.items()
+    }
 
 
 def leaves_to_flax(leaves: list[Leaf], arrays: Mapping[str, np.ndarray]) -> dict[Path, np.ndarray]:
-    """{Flax path: array}, the inverse of `leaves_to_torch`."""
-    return {leaf.path: leaf.layout.to_flax(arrays[leaf.name]) for leaf in leaves if leaf.name in arrays}
+    """{Flax path: array}, the inverse of `leaves_to_torch`; copies, for torch trains in place."""
+    values = {}
+    for leaf in leaves:
+        if leaf.path is not None and leaf.name in arrays:
+            array = arrays[leaf.name]
+            if leaf.parts > 1:
+                array = np.split(array, leaf.parts)[leaf.part]
+            values[leaf.path] = np.array(leaf.layout.to_flax(array, leaf.shape), order="C")
+    return values
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -140,9 +204,7 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
     return torch.tensor(array.astype(np.float32) if array.dtype.name == "bfloat16" else array)
 
 
-def _check_complete(
-    given: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], side: str
-) -> None:
+def _misfits(given: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
     faults = []
     for name in expected:
         if name not in given:
@@ -152,6 +214,10 @@ def _check_complete(
         if name not in expected:
             faults.append(f"unexpected {name} {array.shape}")
         elif array.shape != expected[name]:
-            faults.append(f"misshapen {name}: {array.shape}, the {side} model has {expected[name]}")
+            faults.append(f"misshapen {name}: {array.shape}, expected {expected[name]}")
+    return faults
+
+
+def _raise_any(faults: list[str], side: str) -> None:
     if faults:
         raise ConversionError(f"{len(faults)} leaves do not fit the {side} model: {'; '.join(faults)}")
