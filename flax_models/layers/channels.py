@@ -1,10 +1,11 @@
 """Sums over every axis but the last, and their transposes: what biases and norms are made of.
 
 XLA's CPU backend reduces the leading axes of an array at a tenth of the memory's speed; as a product
-with a vector of ones the same sum is 5 to 14 times faster. The two functions are each other's
-gradient, so that derivatives of any order take the fast form.
+with a vector of ones the same sum is 4 to 12 times faster (24x24x32, batch 128: 3.9 ms against 0.33).
+The two functions are each other's gradient, so that derivatives of any order take the fast form.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -31,13 +32,12 @@ def _as_reduction(x):
 
 
 def _as_product(x):
-    rows = x.reshape(-1, x.shape[-1])
-    return jnp.matmul(
-        jnp.ones(rows.shape[0], x.dtype),
-        rows,
-        precision="highest",
-        preferred_element_type=jnp.float32 if x.dtype.itemsize == 2 else x.dtype,
-    ).astype(x.dtype)
+    places, channels = math.prod(x.shape[:-1]), x.shape[-1]
+    groups = math.gcd(places, 64)  # summed apart first: rounding grows with the length of one sum
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    rows = x.reshape(places // groups, groups * channels).astype(dtype)
+    total = jnp.matmul(jnp.ones(rows.shape[0], dtype), rows, precision="highest")
+    return total.reshape(groups, channels).sum(0).astype(x.dtype)
 
 
 spread.defvjp(

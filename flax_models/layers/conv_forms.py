@@ -2,17 +2,19 @@
 
 A convolution is one matrix product over patches (im2col), its input gradient one product and a sum of
 shifted pieces (col2im). XLA's own convolution is level with torch's at most shapes and falls far
-behind at three kinds, which `benchmarks.layers` measures (2 AVX-512 cores, ms):
+behind at three kinds, which `benchmarks.layers` measures (2 AVX-512 cores, ms; the number last is the batch):
 
     kind                          example                      XLA     product   torch
     outputs of at most 2x2        2x2x512 -> 512 k3 p1, 32     167     8         5
     one channel                   28x28x1 -> 32 k5, 128        15      4         9    (input gradient)
-    far fewer outputs than inputs 4x4x256 -> 512 k3 s2 p1, 32  66      5         6    (input gradient)
+    up to four channels           64x64x3 -> 64 k3 p1, 16      19      2         9    (input gradient)
 
+A strided convolution's input gradient, which is a transposed convolution's forward pass, goes by phases.
 Only one group and no negative padding is handled here. Other backends keep XLA's form.
 """
 
 import jax.numpy as jnp
+from jax import lax
 
 from flax_models.layers.windows import at_offset, from_offset, offsets
 
@@ -24,9 +26,13 @@ def forward_as_product(in_channels: int, geometry) -> bool:
 
 def input_as_product(in_channels: int, geometry) -> bool:
     """Whether `folded_input` is the faster form."""
-    inputs, outputs = _places(geometry.input_size), _places(geometry.output_size)
-    # Outputs much fewer than inputs are padded or dilated with zeros that XLA multiplies by.
-    return _plain(geometry) and (_tiny(geometry) or in_channels <= 4 or inputs >= 1.5 * outputs)
+    return _plain(geometry) and (_tiny(geometry) or in_channels <= 4)
+
+
+def input_by_phases(geometry) -> bool:
+    """Whether `phased_input` is the faster form: every phase has the same number of kernel places."""
+    divides = all(k % s == 0 for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
+    return _plain(geometry) and divides and max(geometry.stride) > 1 and geometry.dilation == (1, 1)
 
 
 def weight_as_product(in_channels: int, geometry) -> bool:
@@ -58,6 +64,25 @@ def folded_input(y, w, geometry):
     (top, _), (left, _) = geometry.padding
     height, width = geometry.input_size
     return total[:, top : top + height, left : left + width]
+
+
+def phased_input(y, w, geometry):
+    """The same, as one convolution that makes all stride*stride phases of x beside each other.
+
+    Dilating y with zeros, as the definition has it, would multiply mostly by zero.
+    """
+    (height, width), (rows, columns), (s, t) = geometry.input_size, geometry.kernel_size, geometry.stride
+    *_, c, k = w.shape
+    w = w.reshape(rows // s, s, columns // t, t, c, k)[::-1, :, ::-1]
+    w = w.transpose(0, 2, 5, 1, 3, 4).reshape(rows // s, columns // t, k, s * t * c)
+    full = [(rows // s - 1,) * 2, (columns // t - 1,) * 2]
+    x = lax.conv_general_dilated(y, w, (1, 1), full, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    n, high, wide, _ = x.shape
+    x = x.reshape(n, high, wide, s, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, high * s, wide * t, c)
+    (top, _), (left, _) = geometry.padding
+    x = x[:, top : top + height, left : left + width]
+    # Rows that no place of y reaches: what output_padding adds, or what the stride steps over.
+    return jnp.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0)))
 
 
 def patches(x, geometry):

@@ -63,12 +63,12 @@ def _library_weight(x, y, geometry: Geometry):
     return jax.linear_transpose(lambda w: _library_conv(x, w, geometry), w)(y)[0]
 
 
-def _on_cpu(product_is_faster: bool, product, library, *arrays, geometry: Geometry):
-    """The matrix product on a CPU where it is the faster form; XLA's convolution otherwise."""
+def _on_cpu(faster: bool, form, library, *arrays, geometry: Geometry):
+    """Our form on a CPU where it is the faster one; XLA's convolution otherwise."""
     library = partial(library, geometry=geometry)
-    if not product_is_faster:
+    if not faster:
         return library(*arrays)
-    return lax.platform_dependent(*arrays, cpu=partial(product, geometry=geometry), default=library)
+    return lax.platform_dependent(*arrays, cpu=partial(form, geometry=geometry), default=library)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -81,8 +81,10 @@ def conv2d(x, w, geometry: Geometry):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d_input(y, w, geometry: Geometry):
     """(N, OH, OW, K), (kH, kW, C/groups, K) -> (N, H, W, C)."""
-    faster = conv_forms.input_as_product(w.shape[2], geometry)
-    return _on_cpu(faster, conv_forms.folded_input, _library_input, y, w, geometry=geometry)
+    folds = conv_forms.input_as_product(w.shape[2], geometry)
+    form = conv_forms.folded_input if folds else conv_forms.phased_input
+    faster = folds or conv_forms.input_by_phases(geometry)
+    return _on_cpu(faster, form, _library_input, y, w, geometry=geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
