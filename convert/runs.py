@@ -67,9 +67,7 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
         pair = child_of(run.model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], *pair, optimizer)
     torch.save({child: o.state_dict() for child, o in optimizers.items()}, export / "optimizer.pth")
-    say(
-        f"wrote {export / 'optimizer.pth'}: the state of {', '.join(filter(None, optimizers)) or 'the optimizer'}"
-    )
+    say(f"wrote {export / 'optimizer.pth'}: the state of every optimizer")
 
     for child in twin.exported:
         path = export_torchscript(child_of(torch_model, child), export / f"{child or 'model'}.torchscript.pt")

@@ -58,7 +58,7 @@ def test_back_in_flax_everything_is_the_same_to_the_bit(exported, tmp_path, monk
 
 def test_weights_that_do_not_fit_make_no_run(exported, tmp_path):
     workdir, _, _ = exported
-    with pytest.raises(ConversionError, match="misshapen generator.fc.0.weight"):  # the full-size model
+    with pytest.raises(ConversionError, match=r"misshapen generator\.fc\.0\.weight"):  # the full-size model
         run_from_torch(workdir / "export" / "model.pth", "dcgan", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

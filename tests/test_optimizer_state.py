@@ -134,7 +134,7 @@ def test_a_moment_that_torch_lacks_is_named():
         side = Side(*twins(), "Adam", {"lr": 0.01})
         side.torch_step(batches(1)[0])
         amsgrad = OPTIMIZERS["Adam"](amsgrad=True).init(side.params)
-        with pytest.raises(ConversionError, match="keeps no max_exp_avg_sq for 0.weight"):
+        with pytest.raises(ConversionError, match=r"keeps no max_exp_avg_sq for 0\.weight"):
             optimizer_to_flax(side.optimizer, side.theirs, amsgrad, side.flax_model())
 
 

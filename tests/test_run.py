@@ -20,7 +20,8 @@ from train.loop import Diverged, train
 from train.recipes import RECIPES
 
 TINY = [
-    "--options", "channels", "4", "hidden_features", "32", "--batch-size", "16", "--take", "64", "--log-every", "2",
+    "--options", "channels", "4", "hidden_features", "32",
+    "--batch-size", "16", "--take", "64", "--log-every", "2",
 ]  # fmt: skip
 
 

@@ -102,7 +102,7 @@ class Recipe:
     take: int | None = None
     """Train on the first so many examples only."""
     checkpoint_every: int | None = None
-    """Steps between checkpoints; an epoch where not given."""
+    """Steps between checkpoints; an epoch, or a twentieth of a long run, where not given."""
     sample_every: int | None = None
     """Steps between pictures; a tenth of the run where not given."""
     steps_per_call: int = 1

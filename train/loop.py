@@ -7,7 +7,6 @@ an undisturbed one does.
 
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from train.data.load import load_split
 from train.data.resident import NOISE, Resident, gather, resident, stream
 from train.interrupt import Interrupt
 from train.pictures import save_curves, save_grid
-from train.report import Metrics, Reporter, duration, print_card
+from train.report import Metrics, Reporter, Stopwatch, duration, print_card
 from train.state import TrainState, build_model
 from train.tasks import build_task
 
@@ -51,7 +50,7 @@ class Cadence:
         return cls(
             total=total,
             log=min(recipe.log_every, total),
-            checkpoint=recipe.checkpoint_every or epoch,
+            checkpoint=recipe.checkpoint_every or max(epoch, total // 20),
             pictures=recipe.sample_every or max(1, math.ceil(total / 10)),
             epoch=epoch,
         )
@@ -113,76 +112,69 @@ class Run:
     ):  # fmt: skip
         self.task, self.data, self.cadence = task, data, cadence
         self.workdir, self.checkpoints, self.reporter = workdir, checkpoints, reporter
-        self.compile_seconds = self.train_seconds = 0.0
+        self.compile_seconds = 0.0
+        self.clock = Stopwatch()
         self._compiled: dict[int, Callable] = {}
         self._pictures = jax.jit(task.pictures)
 
     def until(self, interrupt: Interrupt, state: TrainState) -> TrainState:
         """Trains to the last step, or to where an interrupt came; either way the state is saved."""
-        step = int(state.step)
+        step, cadence = int(state.step), self.cadence
         self.metrics = Metrics(self.workdir, step)
         if step:
             self.reporter.say(f"going on from step {step} in {self.workdir}")
-        cadence, pending, since = self.cadence, [], time.perf_counter()
         order = self.data.order_at(step)
-        while step < cadence.total and not interrupt.received:
+        pending = []  # calls whose losses are still on the device
+        ends = step >= cadence.total
+        while not ends:
             if step % cadence.epoch == 0:
                 order = self.data.order_at(step)
             length = min(self.task.recipe.steps_per_call, cadence.until_next(step))
             call = self._call(length, state, order)
-            since += self._just_compiled
             state, losses = call(state, self.data.arrays, order)
             pending.append((step, length, losses))
             step += length
             self.reporter.step(step)
-            ends = step == cadence.total or interrupt.received
+            ends = step == cadence.total or interrupt.received is not None
             if step % cadence.log == 0 or step % cadence.checkpoint == 0 or ends:
-                since = self._log(pending, since)
+                self._log(pending)
                 pending = []
-            aside = time.perf_counter()
-            if step % cadence.checkpoint == 0 or ends:
-                self.checkpoints.save(state)
-            if step % cadence.pictures == 0 or step == cadence.total:
-                self._save_pictures(state, step)
-            since += time.perf_counter() - aside
-        self.checkpoints.save(state)
+            with self.clock.aside():
+                if step % cadence.checkpoint == 0 or ends:
+                    self.checkpoints.save(state)
+                if step % cadence.pictures == 0 or step == cadence.total:
+                    self._save_pictures(state, step)
         self.checkpoints.wait()
         return state
 
     def _call(self, length: int, state: TrainState, order) -> Callable:
-        self._just_compiled = 0.0
         if length not in self._compiled:
-            start = time.perf_counter()
-            lowered = advance(self.task, self.data, length).lower(state, self.data.arrays, order)
-            self._compiled[length] = lowered.compile()
-            self._just_compiled = time.perf_counter() - start
-            self.compile_seconds += self._just_compiled
-            self.reporter.say(f"compiled in {duration(self._just_compiled)}")
+            with self.clock.aside() as aside:
+                lowered = advance(self.task, self.data, length).lower(state, self.data.arrays, order)
+                self._compiled[length] = lowered.compile()
+            self.compile_seconds += aside.seconds
+            self.reporter.say(f"compiled in {duration(aside.seconds)}")
         return self._compiled[length]
 
-    def _log(self, pending: list, since: float) -> float:
+    def _log(self, pending: list) -> None:
         """Writes the mean losses of the pending calls; Diverged where one is not finite."""
-        steps = sum(length for _, length, _ in pending)
-        losses = {name: [] for name in pending[0][2]}
+        losses: dict[str, list[float]] = {name: [] for name in pending[0][2]}
         for first, length, values in jax.device_get(pending):
             for name, value in values.items():
                 value = np.reshape(value, length)
-                if not np.isfinite(value).all():
-                    step = first + int(np.argmin(np.isfinite(value))) + 1
+                for step in first + 1 + np.flatnonzero(~np.isfinite(value)):
                     raise Diverged(
                         f"{name} is {value[step - first - 1]} at step {step}; the last checkpoint is kept"
                     )
                 losses[name].extend(value.tolist())
-        now = time.perf_counter()
-        self.train_seconds += now - since
+        steps = len(losses[name])
         step = pending[-1][0] + pending[-1][1]
-        rate = steps / (now - since)
+        rate = steps / self.clock.lap()
         record = {"step": step, "epoch": round(step / self.cadence.epoch, 3)}
         record |= {name: float(np.mean(values)) for name, values in losses.items()}
         record |= {"steps_per_second": rate, "images_per_second": rate * self.data.batch_size}
         self.metrics.write(record)
         self.reporter.metrics(record)
-        return time.perf_counter()
 
     def _save_pictures(self, state: TrainState, step: int) -> None:
         for name, images in self._pictures(state).items():
@@ -200,7 +192,7 @@ class Run:
         }
         rows |= {
             "steps": f"{self.cadence.total} of {self.data.batch_size} images",
-            "time": f"{duration(self.train_seconds)} training, {duration(self.compile_seconds)} compiling",
+            "time": f"{duration(self.clock.total)} training, {duration(self.compile_seconds)} compiling",
             "speed": f"{last['steps_per_second']:.1f} steps/s, {last['images_per_second']:.0f} images/s",
             "results": f"{self.workdir}/: samples/, curves.png, metrics.jsonl, checkpoints/",
             "next": f"python -m convert to-torch {self.workdir}",

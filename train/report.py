@@ -1,9 +1,10 @@
 """What a run tells: a progress line, metrics.jsonl, and the card at the end."""
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,29 @@ class Reporter:
             self._last_line = time.monotonic()
             left = (self.total_steps - record["step"]) / record["steps_per_second"]
             self.say(f"step {record['step']}/{self.total_steps}  {status}  left {duration(left)}")
+
+
+class Stopwatch:
+    """Seconds of training: runs but for what is done `aside`."""
+
+    def __init__(self) -> None:
+        self.total = self.seconds = 0.0
+        self._start = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap, or since the beginning; added to `total`."""
+        now = time.perf_counter()
+        lap, self._start = now - self._start, now
+        self.total += lap
+        return lap
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator["Stopwatch"]:
+        """What happens within does not count; its length is left in `seconds`."""
+        start = time.perf_counter()
+        yield self
+        self.seconds = time.perf_counter() - start
+        self._start += self.seconds
 
 
 def duration(seconds: float) -> str:

@@ -41,7 +41,7 @@ class GroupNorm(nnx.Module):
             raise ValueError(f"GroupNorm needs more than 1 value per group, got shape {x.shape}")
         grouped = x.reshape(x.shape[0], -1, self.num_groups, self.num_channels // self.num_groups)
         y = _normalized(grouped, (1, 3), self.eps).reshape(x.shape)
-        if self.weight is not None:
+        if self.weight is not None and self.bias is not None:
             y = y * self.weight[...] + self.bias[...]
         return y.astype(self.dtype or x.dtype)
 

@@ -12,10 +12,10 @@ class _Pad2d(nnx.Module):
     mode: str
 
     def __init__(self, padding: int | tuple[int, int, int, int]):
-        padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
-        if len(padding) != 4:
-            raise ValueError(f"padding must be an int or (left, right, top, bottom), got {padding}")
-        self.padding = padding
+        sides = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+        if len(sides) != 4:
+            raise ValueError(f"padding must be an int or (left, right, top, bottom), got {sides}")
+        self.padding = sides
 
     def __call__(self, x):
         check_picture(x, self)

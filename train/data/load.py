@@ -71,7 +71,7 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
     prepared = sorted((Path(data_dir) / dataset.builder).glob("**/dataset_info.json"))
     if prepared:  # read from its own metadata, without TensorFlow
         builder = tfds.builder_from_directory(prepared[-1].parent)
-        if builder.info.file_format.value != "array_record":
+        if getattr(builder.info.file_format, "value", None) != "array_record":
             raise ValueError(
                 f"{prepared[-1].parent} is not in ArrayRecord files: prepare {name} in another data folder"
             )
