@@ -20,7 +20,12 @@ class Timing(NamedTuple):
 def interleaved(
     contenders: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 3
 ) -> dict[str, Timing]:
-    """Calls each contender once a round; a contender must block until its result is there."""
+    """Calls each contender once a round; a contender must block until its result is there.
+
+    Errors: ValueError for less than one round.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
     for call in contenders.values():
         for _ in range(warmup):
             call()

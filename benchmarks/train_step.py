@@ -6,9 +6,6 @@ compiled (its modules and its optimizers' steps); the last column is the better 
 ours: above 1, JAX is faster. Everything runs in one process, interleaved.
 """
 
-import dataclasses
-import json
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +17,32 @@ import numpy as np
 import torch
 
 import torch_models
+from benchmarks.common import (
+    device_name,
+    float32,
+    on_torch,
+    table_head,
+    table_line,
+    torch_device,
+    torch_tensor,
+    write_json,
+)
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
-from convert.compare import to_torch_input
 from convert.lockstep import build_torch_optimizers, child_of, torch_step_options
 from convert.twins import find_twin
 from torch_models.steps import STEPS
 from train.backend import compiler_options
 from train.commands import parse_flags, run_command
+from train.config import Recipe
 from train.recipes import RECIPES, find_recipe
 from train.state import build_model
 from train.tasks import build_task
 
 PROG = "python -m benchmarks.train_step"
+COLUMNS = (
+    "model", "batch", "device", "Flax ms", "torch eager ms", "torch.compile ms", "best torch / Flax"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,23 +76,25 @@ class Row:
     def ratio(self) -> float:
         return min(self.eager.median, self.compiled.median) / self.flax.median
 
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        return self.model, self.batch_size, self.device, self.flax, self.eager, self.compiled, self.ratio
 
-def time_model(model: str, batch_size: int | None, rounds: int, torch_device: str) -> Row:
+
+def time_step(recipe: Recipe, batch_size: int, rounds: int) -> Row:
     """Builds the three contenders from the same weights and times them."""
-    recipe = find_recipe(model)
-    batch_size = batch_size or recipe.batch_size
     flax_model = build_model(recipe)
     rng = np.random.default_rng(0)
-    examples = find_twin(model).batch
-    batch = {name: _float32(example.draw(rng, batch_size)) for name, example in examples.items()}
+    examples = find_twin(recipe.model).batch
+    batch = {name: float32(example.draw(rng, batch_size)) for name, example in examples.items()}
     task = build_task(recipe, flax_model)
     noise = {name: np.asarray(value) for name, value in task.draw(jax.random.key(0), batch_size).items()}
     contenders = {
         "flax": _flax_step(task, batch, noise),
-        "eager": _torch_step(recipe, flax_model, batch, noise, torch_device, compiled=False),
-        "compiled": _torch_step(recipe, flax_model, batch, noise, torch_device, compiled=True),
+        "eager": _torch_step(recipe, flax_model, batch, noise, compiled=False),
+        "compiled": _torch_step(recipe, flax_model, batch, noise, compiled=True),
     }
-    return Row(model, batch_size, _device_name(), **interleaved(contenders, rounds=rounds))
+    return Row(recipe.model, batch_size, device_name(), **interleaved(contenders, rounds=rounds))
 
 
 def _flax_step(task: Any, batch: dict, noise: dict) -> Callable[[], object]:
@@ -98,7 +110,10 @@ def _flax_step(task: Any, batch: dict, noise: dict) -> Callable[[], object]:
     return call
 
 
-def _torch_step(recipe, flax_model, batch: dict, noise: dict, device: str, *, compiled: bool):
+def _torch_step(
+    recipe: Recipe, flax_model: Any, batch: dict, noise: dict, *, compiled: bool
+) -> Callable[[], object]:
+    device = torch_device()
     model = to_torch(flax_model, torch_models.MODELS[recipe.model](**recipe.options)).to(device)
     optimizers = build_torch_optimizers(recipe, model)
     if compiled:
@@ -108,57 +123,23 @@ def _torch_step(recipe, flax_model, batch: dict, noise: dict, device: str, *, co
             optimizer.step = torch.compile(optimizer.step)
     step = STEPS[recipe.task](model, optimizers, **torch_step_options(recipe))
     tensors = [
-        {name: to_torch_input(a).to(device) for name, a in arrays.items()} for arrays in (batch, noise)
+        {name: torch_tensor(array, device) for name, array in arrays.items()} for arrays in (batch, noise)
     ]
-
-    def call() -> None:
-        step(*tensors)
-        if device != "cpu":
-            torch.cuda.synchronize()
-
-    return call
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "| model | batch | device | Flax ms | torch eager ms | torch.compile ms | best torch / Flax |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {r.model} | {r.batch_size} | {r.device} | {r.flax} | {r.eager} | {r.compiled} | {r.ratio:.2f} |"
-        for r in rows
-    ]
-    return "\n".join(lines)
+    return on_torch(step, *tensors, device=device)
 
 
 def main(args: list[str]) -> None:
     flags = parse_flags(Flags, args, prog=PROG)
-    models = list(RECIPES) if flags.model == "all" else [find_recipe(flags.model).model]
+    recipes = list(RECIPES.values()) if flags.model == "all" else [find_recipe(flags.model)]
     if flags.device:
         jax.config.update("jax_platforms", flags.device)
-    torch_device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    print(table_head(COLUMNS), flush=True)
     rows = []
-    for model in models:
-        rows.append(time_model(model, flags.batch_size, flags.rounds, torch_device))
-        print(table(rows) if len(rows) == 1 else table(rows).splitlines()[-1], flush=True)
+    for recipe in recipes:
+        rows.append(time_step(recipe, flags.batch_size or recipe.batch_size, flags.rounds))
+        print(table_line(rows[-1].cells), flush=True)
     if flags.json:
-        flags.json.write_text(
-            json.dumps([{**dataclasses.asdict(r), "ratio": r.ratio} for r in rows], indent=2) + "\n"
-        )
-
-
-def _float32(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
-
-
-def _device_name() -> str:
-    device = jax.devices()[0]
-    return (
-        f"{torch.get_num_threads()} {platform.machine()} threads"
-        if device.platform == "cpu"
-        else device.device_kind
-    )
+        write_json(rows, flags.json)
 
 
 if __name__ == "__main__":

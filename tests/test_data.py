@@ -1,6 +1,7 @@
 """Data sets: what they hold, how they are read, and batches as a function of (seed, step)."""
 
 import io
+import socket
 import sys
 
 import jax
@@ -77,8 +78,19 @@ def test_a_download_that_fails_says_what_to_use(tmp_path, monkeypatch):
         raise OSError("Name or service not known")
 
     monkeypatch.setitem(sys.modules, "tensorflow", object())
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
     with pytest.raises(ValueError, match=r"cannot download mnist.*not known.*--dataset digits"):
+        load_split("mnist", "train", tmp_path)
+
+
+def test_a_missing_network_is_said_at_once(tmp_path, monkeypatch):
+    def unresolved(*_):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setitem(sys.modules, "tensorflow", object())
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)
+    with pytest.raises(ValueError, match=r"cannot download mnist.*no network.*--dataset digits"):
         load_split("mnist", "train", tmp_path)
 
 

@@ -243,9 +243,17 @@ class TestFolders:
         workdir = tmp_path / "run"
         shutil.copytree(trained_run, workdir)
         values = json.loads((workdir / "recipe.json").read_text())
-        with pytest.raises(ValueError, match="unknown model 'lenet'"):
-            (workdir / "recipe.json").write_text(json.dumps({**values, "model": "lenet"}))
+        (workdir / "recipe.json").write_text(json.dumps({**values, "model": "lenet"}))
+        with pytest.raises(ValueError, match="holds a run of lenet, not of dcgan: choose another --workdir"):
             self.prepare(workdir)
+
+    def test_a_recipe_that_cannot_be_read_is_named(self, trained_run, tmp_path):
+        workdir = tmp_path / "run"
+        shutil.copytree(trained_run, workdir)
+        for text in ("{", "[]", "{}"):
+            (workdir / "recipe.json").write_text(text)
+            with pytest.raises(ValueError, match=r"recipe\.json"):
+                self.prepare(workdir)
 
     def test_another_recipe_is_refused_with_what_differs(self, trained_run):
         with pytest.raises(ValueError, match=r"has batch_size 16 \(now 32\), seed 0 \(now 1\)"):

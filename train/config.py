@@ -172,16 +172,26 @@ def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
     return dataclasses.replace(base, **fields)
 
 
-def read_recipe(workdir: Path) -> Recipe:
-    """The recipe of a run folder. ValueError where the folder holds none that can be read."""
-    from train.recipes import find_recipe
-
+def read_recipe_json(workdir: Path) -> dict[str, Any]:
+    """recipe.json of a run folder. ValueError where the folder holds none that can be read."""
     path = Path(workdir) / "recipe.json"
     if not path.is_file():
         raise ValueError(f"{workdir} is not a run folder: it has no recipe.json")
     try:
         values = json.loads(path.read_text())
-        base = find_recipe(values["model"])
-        return recipe_from_json(values, base)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as a recipe: {error!r}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict) or "model" not in values:
+        raise ValueError(f"{path} names no model")
+    return values
+
+
+def read_recipe(workdir: Path) -> Recipe:
+    """The recipe of a run folder. ValueError where the folder holds none of a model that we know."""
+    from train.recipes import find_recipe
+
+    values = read_recipe_json(workdir)
+    try:
+        return recipe_from_json(values, find_recipe(values["model"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{workdir}/recipe.json cannot be read as a recipe: {error!r}") from None

@@ -13,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from train.commands import parse_flags, run_command, use_compilation_cache
-from train.config import Recipe, read_recipe
+from train.config import Recipe, read_recipe, read_recipe_json
 from train.data.datasets import DATASETS, find_dataset
 from train.recipes import RECIPES, find_recipe
 
@@ -92,16 +92,14 @@ def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
         return None
     if not workdir.is_dir():
         raise ValueError(f"{workdir} is not a folder: choose another --workdir")
-    before = read_recipe(workdir)
-    if before.model != recipe.model:
-        raise ValueError(
-            f"{workdir} holds a run of {before.model}, not of {recipe.model}: choose another --workdir"
-        )
+    model = read_recipe_json(workdir)["model"]
+    if model != recipe.model:
+        raise ValueError(f"{workdir} holds a run of {model}, not of {recipe.model}: choose another --workdir")
     if not resume:
         number = next(n for n in range(1, 10_000) if not workdir.with_name(f"{workdir.name}-{n}").exists())
         return workdir.rename(workdir.with_name(f"{workdir.name}-{number}"))
     if has_trained(workdir):
-        old, new = (json.loads(json.dumps(r.to_json())) for r in (before, recipe))
+        old, new = (json.loads(json.dumps(r.to_json())) for r in (read_recipe(workdir), recipe))
         differing = [
             f"{name} {old[name]!r} (now {new[name]!r})"
             for name in old

@@ -44,14 +44,17 @@ def _quiet_tfds():
     import tensorflow_datasets as tfds
 
     tfds.display_progress_bar(False)
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _embedded_builder(dataset: Dataset, data_dir: Path) -> Any:
@@ -85,6 +88,7 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
         ) from None
     try:
         builder = tfds.builder(dataset.builder, data_dir=data_dir, file_format="array_record")
+        _check_network(builder.info.homepage)
         builder.download_and_prepare()
         return builder
     except Exception as error:  # TFDS lets every kind of network error through
@@ -92,3 +96,15 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
         raise ValueError(
             f"cannot download {name} into {data_dir} ({reason}): try again, or {advice}"
         ) from None
+
+
+def _check_network(homepage: str) -> None:
+    """OSError at once where no name can be resolved: TFDS itself tries for minutes."""
+    import socket
+    from urllib.parse import urlsplit
+
+    for host in (urlsplit(homepage).hostname, "www.tensorflow.org"):
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo(host, 443)
+            return
+    raise OSError("no network")
