@@ -89,6 +89,7 @@ def test_a_damaged_last_checkpoint_is_passed_over(exported, tmp_path):
             file.write_bytes(b"")
     run = load_run(workdir)
     assert int(run.state.step) == 4 and "checkpoint 6 is damaged" in run.faults[0]
+    assert (workdir / "checkpoints" / "6").is_dir(), "reading a run deletes nothing of it"
 
 
 @pytest.mark.parametrize(

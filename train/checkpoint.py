@@ -47,10 +47,11 @@ class Checkpoints:
         """Returns when everything is on the disk."""
         self._manager.wait_until_finished()
 
-    def restore(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
+    def restore(self, like: TrainState, *, discard: bool = False) -> tuple[TrainState | None, list[str]]:
         """(the last intact state, or None where there is none; a line for each damaged one).
 
-        like: a state of the same model, for structure, shapes and types.
+        like: a state of the same model, for structure, shapes and types. discard: delete the damaged
+        ones, so that training can write those steps again.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         faults = []
@@ -59,7 +60,8 @@ class Checkpoints:
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
             except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
                 faults.append(f"checkpoint {step} is damaged ({type(error).__name__}), passed over")
-                self._manager.delete(step)
+                if discard:
+                    self._manager.delete(step)
                 continue
             return state, faults
         return None, faults

@@ -86,7 +86,7 @@ def train(recipe: Recipe, workdir: Path, data_dir: Path) -> None:
     task = build_task(recipe, build_model(recipe))
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
-        state, faults = checkpoints.restore(task.state())
+        state, faults = checkpoints.restore(task.state(), discard=True)
         state = task.state() if state is None else state
         (workdir / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=2) + "\n")
         title = f"{recipe.model} on {recipe.dataset}"
