@@ -62,14 +62,10 @@ class Adam:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamW:
+class AdamW(Adam):
     """torch.optim.AdamW's arguments, with its defaults."""
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
     weight_decay: float = 1e-2
-    amsgrad: bool = False
 
 
 Optimizer = SGD | Adagrad | RMSprop | Adam | AdamW
