@@ -17,7 +17,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=128,
         generator_optimizer=Adam(lr=3e-4, betas=(0.5, 0.999)),
         discriminator_optimizer=Adam(lr=3e-4, betas=(0.5, 0.999)),
-        expect="digits that a person recognises, in 5 to 11 minutes on two cores",
+        expect="digits that a person recognises, in about 10 minutes on two cores",
         overrides={"mnist": {"epochs": 5, "take": 50_000, "shuffle": False, "sample_every": 250}},
     ),
 }
