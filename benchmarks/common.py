@@ -11,12 +11,12 @@ import jax
 import numpy as np
 import torch
 
-from convert.compare import to_torch_input
+from convert.compare import as_dtype, to_torch_input
 
 
 def float32(array: np.ndarray) -> np.ndarray:
     """Floats as float32; integers as they are."""
-    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
+    return as_dtype(array, np.float32)
 
 
 def torch_device() -> str:

@@ -102,6 +102,11 @@ def _is_float(array: np.ndarray) -> bool:
     return np.issubdtype(array.dtype, np.floating)
 
 
+def as_dtype(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Floating numbers in `dtype`; integers as they are."""
+    return array.astype(dtype) if _is_float(array) else array
+
+
 def to_torch_input(array: np.ndarray) -> torch.Tensor:
     """An input as torch takes it: images channels first."""
     return torch.tensor(activation(array).to_torch(array))

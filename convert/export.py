@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from flax import nnx
 
-from convert.compare import output_difference, to_torch_input
+from convert.compare import as_dtype, output_difference, to_torch_input
 from convert.tolerances import TOLERANCES
 from convert.twins import Example
 
@@ -65,7 +65,7 @@ def check_export(path: Path, flax_module: nnx.Module, examples: Sequence[Example
     not load without us, or a difference passes the float32 tolerance.
     """
     rng = np.random.default_rng(seed)
-    calls = [[_float32(example.draw(rng, size)) for example in examples] for size in BATCH_SIZES]
+    calls = [[as_dtype(example.draw(rng, size), np.float32) for example in examples] for size in BATCH_SIZES]
     theirs = run_alone(path, calls)
     flax_module.eval()
     graph, variables = nnx.split(flax_module)
@@ -92,7 +92,3 @@ def run_alone(path: Path, calls: Sequence[Sequence[np.ndarray]]) -> list:
         if result.returncode:
             raise ExportError(f"{path} does not load on its own: {result.stderr.strip().splitlines()[-1]}")
         return torch.load(outputs, weights_only=True)
-
-
-def _float32(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array

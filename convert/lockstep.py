@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from flax import nnx, traverse_util
 
-from convert.compare import to_torch_input
+from convert.compare import as_dtype, to_torch_input
 from convert.optimizers import moments_to_torch, optimizer_to_flax, optimizer_to_torch
 from convert.tolerances import difference
 from convert.twins import Example
@@ -131,8 +131,3 @@ def torch_step_options(recipe: Recipe) -> dict[str, Any]:
 def child_of(model: Any, child: str) -> Any:
     """A child of the root by name; "" is the root itself."""
     return getattr(model, child) if child else model
-
-
-def as_dtype(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """Floating numbers in `dtype`; integers as they are."""
-    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array

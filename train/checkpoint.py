@@ -51,17 +51,18 @@ class Checkpoints:
         """(the last intact state, or None where there is none; a line for each damaged one).
 
         like: a state of the same model, for structure, shapes and types. discard: delete the damaged
-        ones, so that training can write those steps again.
+        ones where an intact one is found, so that training can write those steps again.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        faults = []
+        faults, damaged = [], []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
             except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
                 faults.append(f"checkpoint {step} is damaged ({type(error).__name__}), passed over")
-                if discard:
-                    self._manager.delete(step)
+                damaged.append(step)
                 continue
+            for step in damaged if discard else ():
+                self._manager.delete(step)
             return state, faults
         return None, faults

@@ -87,6 +87,11 @@ def train(recipe: Recipe, workdir: Path, data_dir: Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
         state, faults = checkpoints.restore(task.state(), discard=True)
+        if state is None and faults:
+            raise ValueError(
+                f"{'; '.join(faults)}: no checkpoint in {workdir} can be read, or another recipe wrote them; "
+                "--no-resume starts anew and keeps them"
+            )
         state = task.state() if state is None else state
         (workdir / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=2) + "\n")
         title = f"{recipe.model} on {recipe.dataset}"
@@ -162,14 +167,15 @@ class Run:
         for first, length, values in jax.device_get(pending):
             for name, value in values.items():
                 value = np.reshape(value, length)
-                for step in first + 1 + np.flatnonzero(~np.isfinite(value)):
+                bad = np.flatnonzero(~np.isfinite(value))
+                if bad.size:
                     raise Diverged(
-                        f"{name} is {value[step - first - 1]} at step {step}; the last checkpoint is kept"
+                        f"{name} is {value[bad[0]]} at step {first + 1 + bad[0]}; the last checkpoint is kept"
                     )
                 losses[name].extend(value.tolist())
-        steps = len(losses[name])
-        step = pending[-1][0] + pending[-1][1]
-        rate = steps / self.clock.lap()
+        last, length, _ = pending[-1]
+        step = last + length
+        rate = (step - pending[0][0]) / self.clock.lap()
         record = {"step": step, "epoch": round(step / self.cadence.epoch, 3)}
         record |= {name: float(np.mean(values)) for name, values in losses.items()}
         record |= {"steps_per_second": rate, "images_per_second": rate * self.data.batch_size}
@@ -183,6 +189,8 @@ class Run:
     def summarise(self, title: str) -> None:
         """curves.png and the results card."""
         records = self.metrics.records
+        if not records:  # a finished run whose metrics.jsonl was taken away
+            return
         save_curves(records, self.workdir / "curves.png", title)
         last = records[-1]
         rows = {

@@ -86,9 +86,8 @@ class _BatchNorm(_RunningNorm):
                 f"BatchNorm needs more than 1 value per channel in training, got shape {x.shape}"
             )
         mean = channel_sum(x, x.shape) / count
-        var = (
-            channel_sum(jnp.square(x - spread(mean, x.shape)), x.shape) / count
-        )  # two passes: E[x^2] - E[x]^2 would lose digits
+        # Two passes: E[x^2] - E[x]^2 would lose digits.
+        var = channel_sum(jnp.square(x - spread(mean, x.shape)), x.shape) / count
         if self.track_running_stats:
             self.num_batches_tracked[...] += 1
             new = self.momentum
