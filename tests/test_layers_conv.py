@@ -56,6 +56,15 @@ def test_conv_transpose2d(size, channels, kernel_size, stride, padding, extra, d
     assert_twins_agree(ours, theirs, x, second=True, seed=seed)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize(("kernel_size", "stride"), [((11, 4), (4, 4)), ((7, 8), (2, 3)), ((4, 3), (2, 1))])
+def test_large_kernels_and_strides(channels, kernel_size, stride):
+    """Kernels of whole strides, nearly and not at all, whose input gradients take different forms."""
+    ours, theirs = twins("Conv2d", channels, 2, kernel_size, stride, (2, 1))
+    x = np.random.default_rng(0).normal(size=(2, 13, 14, channels))
+    assert_twins_agree(ours, theirs, x, second=True)
+
+
 @pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose2d"])
 def test_initialisation_is_torchs(name):
     """One bound for weight and bias: 1/sqrt(fan_in), torch's second axis times the kernel."""

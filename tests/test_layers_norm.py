@@ -106,3 +106,14 @@ def test_layer_norm_after_a_convolution_takes_torchs_shape(normalized, affine, b
     ours, theirs = twins("LayerNorm", normalized, elementwise_affine=affine, bias=bias, seed=seed)
     c, h, w = normalized
     assert_twins_agree(ours, theirs, batches(np.random.default_rng(seed), (2, h, w, c)))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape"),
+    [("BatchNorm1d", (3,), (5, 3)), ("BatchNorm2d", (3,), (2, 3, 4, 3)),
+     ("InstanceNorm2d", (3, 1e-5, 0.1, True), (2, 3, 4, 3)),
+     ("GroupNorm", (2, 4), (2, 3, 2, 4)), ("LayerNorm", ((4, 2, 3),), (2, 2, 3, 4))],
+)  # fmt: skip
+def test_second_derivatives(name, arguments, shape):
+    """The gradients are written out in closed form: they must themselves have gradients."""
+    assert_twins_agree(*twins(name, *arguments), batches(np.random.default_rng(0), shape), second=True)

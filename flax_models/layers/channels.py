@@ -33,7 +33,8 @@ def _as_reduction(x):
 
 def _as_product(x):
     places, channels = math.prod(x.shape[:-1]), x.shape[-1]
-    groups = math.gcd(places, 64)  # summed apart first: rounding grows with the length of one sum
+    # Summed apart first: rounding grows with the length of one sum. With many channels, long rows are slow.
+    groups = math.gcd(places, 64 if channels < 512 else 8)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     rows = x.reshape(places // groups, groups * channels).astype(dtype)
     total = jnp.matmul(jnp.ones(rows.shape[0], dtype), rows, precision="highest")

@@ -35,8 +35,12 @@ class Dropout(nnx.Module):
         if mask is None:
             if self.rngs is None:
                 raise ValueError(f"{type(self).__name__} needs rngs or a mask in training")
-            mask = jax.random.bernoulli(self.rngs(), 1 - self.p, self._mask_shape(x))
+            mask = self.draw_mask(x)
         return drop(x, self.p, mask)
+
+    def draw_mask(self, x):
+        """The next mask for an input like x: true where a value is kept."""
+        return jax.random.bernoulli(self.rngs(), 1 - self.p, self._mask_shape(x))
 
     def _mask_shape(self, x):
         return x.shape

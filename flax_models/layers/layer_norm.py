@@ -1,17 +1,68 @@
 """Normalisations within one example, which keep no statistics: GroupNorm and LayerNorm."""
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from flax_models.layers.channels import spread
 
-def _normalized(x, axes: tuple[int, ...], eps: float):
-    """x at mean 0 and variance 1 over the axes, in float32 at least."""
+
+def group_mean(x, groups: int):
+    """The mean of each group of adjacent channels over all places of one example, at each of its channels.
+
+    (N, P, C) -> (N, 1, C). As products with ones, XLA's CPU backend sums up to 4 times faster.
+    """
+    return lax.platform_dependent(
+        x, cpu=partial(_mean_as_products, groups=groups), default=partial(_mean_as_reductions, groups=groups)
+    )
+
+
+def _mean_as_reductions(x, groups: int):
+    n, places, channels = x.shape
+    mean = x.reshape(n, places, groups, channels // groups).mean((1, 3))
+    return jnp.repeat(mean, channels // groups, axis=1)[:, None]
+
+
+def _mean_as_products(x, groups: int):
+    n, places, channels = x.shape
+    wide = channels // groups
+    total = jnp.ones((n, 1, places), x.dtype) @ x if places > 1 else x
+    total = total.reshape(n * groups, wide) @ jnp.ones((wide, 1), x.dtype)
+    return jnp.repeat((total / (places * wide)).reshape(n, groups), wide, axis=1)[:, None]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def standardized(x, mean, scale, groups: int):
+    """(x - mean) * scale, given each group's mean and 1/sqrt(var + eps): (N, P, C), (N, 1, C) twice.
+
+    The gradient of x, in closed form, takes in that both are functions of x; theirs is zero.
+    """
+    return (x - mean) * scale
+
+
+def _standardized_forward(x, mean, scale, groups):
+    return standardized(x, mean, scale, groups), (x, mean, scale)
+
+
+def _standardized_backward(groups, saved, g):
+    x, mean, scale = saved
+    unit = (x - mean) * scale
+    return (g - group_mean(g, groups) - unit * group_mean(g * unit, groups)) * scale, None, None
+
+
+standardized.defvjp(_standardized_forward, _standardized_backward)
+
+
+def _normalized(x, groups: int, eps: float):
+    """x (N, P, C) with every group at mean 0 and variance 1, in float32 at least."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    x = x - x.mean(axes, keepdims=True)
-    return x * lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + eps)
+    mean = group_mean(x, groups)
+    return standardized(x, mean, lax.rsqrt(group_mean(jnp.square(x - mean), groups) + eps), groups)
 
 
 class GroupNorm(nnx.Module):
@@ -39,10 +90,10 @@ class GroupNorm(nnx.Module):
             raise ValueError(f"GroupNorm expects (N, ..., {self.num_channels}) input, got shape {x.shape}")
         if x.size == self.num_groups:
             raise ValueError(f"GroupNorm needs more than 1 value per group, got shape {x.shape}")
-        grouped = x.reshape(x.shape[0], -1, self.num_groups, self.num_channels // self.num_groups)
-        y = _normalized(grouped, (1, 3), self.eps).reshape(x.shape)
+        y = _normalized(x.reshape(x.shape[0], -1, self.num_channels), self.num_groups, self.eps)
+        y = y.reshape(x.shape)
         if self.weight is not None and self.bias is not None:
-            y = y * self.weight[...] + self.bias[...]
+            y = y * spread(self.weight[...], y.shape) + spread(self.bias[...], y.shape)
         return y.astype(self.dtype or x.dtype)
 
 
@@ -82,9 +133,9 @@ class LayerNorm(nnx.Module):
             raise ValueError(
                 f"LayerNorm({self.normalized_shape}) expects {expected} input, got shape {x.shape}"
             )
-        y = _normalized(x, tuple(range(-rank, 0)), self.eps)
+        y = _normalized(x.reshape(-1, 1, math.prod(self.trailing_shape)), 1, self.eps)
         if self.weight is not None:
-            y = y * self.weight[...]
+            y = y * spread(self.weight[...].reshape(-1), y.shape)
         if self.bias is not None:
-            y = y + self.bias[...]
-        return y.astype(self.dtype or x.dtype)
+            y = y + spread(self.bias[...].reshape(-1), y.shape)
+        return y.reshape(x.shape).astype(self.dtype or x.dtype)

@@ -6,6 +6,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from flax_models.layers.channels import spread
 from flax_models.layers.init import fan_in_uniform
+from flax_models.layers.products import rows_times
 
 
 class Linear(nnx.Module):
@@ -33,7 +34,7 @@ class Linear(nnx.Module):
             )
         bias = self.bias[...] if self.bias is not None else None
         x, weight, bias = promote_dtype((x, self.weight[...], bias), dtype=self.dtype)
-        y = x @ weight
+        y = rows_times(x.reshape(-1, self.in_features), weight).reshape(*x.shape[:-1], weight.shape[1])
         return y if bias is None else y + spread(bias, y.shape)
 
 

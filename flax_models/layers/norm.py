@@ -2,16 +2,40 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
 from flax_models.layers.channels import channel_sum, spread
+from flax_models.layers.layer_norm import group_mean, standardized
 
 
-def _over(values, x):
-    """Values of each channel over x; those of each picture broadcast by themselves."""
-    return spread(values, x.shape) if values.ndim == 1 else values
+@jax.custom_vjp
+def batch_standardized(x, mean, scale, weight, bias):
+    """(x - mean) * scale * weight + bias, given the batch's mean and 1/sqrt(var + eps), all but x (C,).
+
+    The gradient of x takes in that the two statistics are functions of x, and theirs is zero: in closed
+    form it needs the two sums that bias and weight need anyway, where the chain of steps needs six.
+    """
+    centred = x - spread(mean, x.shape)
+    return centred * spread(scale * weight, x.shape) + spread(bias, x.shape)
+
+
+def _batch_standardized_forward(x, mean, scale, weight, bias):
+    return batch_standardized(x, mean, scale, weight, bias), (x, mean, scale, weight)
+
+
+def _batch_standardized_backward(saved, g):
+    x, mean, scale, weight = saved
+    count = math.prod(x.shape[:-1])
+    unit = (x - spread(mean, x.shape)) * spread(scale, x.shape)
+    bias_gradient, weight_gradient = channel_sum(g, x.shape), channel_sum(g * unit, x.shape)
+    off = spread(bias_gradient / count, x.shape) + unit * spread(weight_gradient / count, x.shape)
+    return (g - off) * spread(scale * weight, x.shape), None, None, weight_gradient, bias_gradient
+
+
+batch_standardized.defvjp(_batch_standardized_forward, _batch_standardized_backward)
 
 
 class _RunningNorm(nnx.Module):
@@ -40,16 +64,15 @@ class _RunningNorm(nnx.Module):
                 f"{self.num_features} channels last, got shape {x.shape}"
             )
         y = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # statistics in float32 at least
+        ones = jnp.ones(self.num_features, y.dtype)
+        weight = self.weight[...].astype(y.dtype) if self.weight is not None else ones
+        bias = self.bias[...].astype(y.dtype) if self.bias is not None else jnp.zeros_like(ones)
         if self.use_running_average and self.track_running_stats:
-            mean, var = self.running_mean[...], self.running_var[...]
+            scale = lax.rsqrt(self.running_var[...] + self.eps) * weight
+            y = (y - spread(self.running_mean[...], y.shape)) * spread(scale, y.shape) + spread(bias, y.shape)
         else:
             mean, var = self._batch_statistics(y)
-        scale = lax.rsqrt(var + self.eps)
-        if self.weight is not None:
-            scale = scale * self.weight[...]
-        y = (y - _over(mean, y)) * _over(scale, y)
-        if self.bias is not None:
-            y = y + _over(self.bias[...], y)
+            y = self._standardized(y, mean, lax.rsqrt(var + self.eps), weight, bias)
         return y.astype(self.dtype or x.dtype)
 
     def _move_running_statistics(self, new, mean, unbiased_var):
@@ -96,6 +119,9 @@ class _BatchNorm(_RunningNorm):
             self._move_running_statistics(new, mean, var * (count / (count - 1)))
         return mean, var
 
+    def _standardized(self, x, mean, scale, weight, bias):
+        return batch_standardized(x, mean, scale, weight, bias)
+
 
 class BatchNorm1d(_BatchNorm):
     __doc__ = f"Batch normalisation of (N, C) or (N, L, C).\n\n    {_BatchNorm.__doc__}"
@@ -133,9 +159,15 @@ class InstanceNorm2d(_RunningNorm):
         count = x.shape[1] * x.shape[2]
         if count <= 1:
             raise ValueError(f"InstanceNorm2d needs more than 1 pixel in a picture, got shape {x.shape}")
-        mean = x.mean((1, 2), keepdims=True)
-        var = jnp.square(x - mean).mean((1, 2), keepdims=True)
+        x = x.reshape(x.shape[0], count, -1)
+        mean = group_mean(x, x.shape[2])  # (N, 1, C)
+        var = group_mean(jnp.square(x - mean), x.shape[2])
         if self.track_running_stats:
-            average_mean, average_var = mean.mean((0, 1, 2)), var.mean((0, 1, 2)) * (count / (count - 1))
+            average_mean, average_var = mean.mean((0, 1)), var.mean((0, 1)) * (count / (count - 1))
             self._move_running_statistics(self.momentum or 0.0, average_mean, average_var)
         return mean, var
+
+    def _standardized(self, x, mean, scale, weight, bias):
+        n, height, width, channels = x.shape
+        y = standardized(x.reshape(n, height * width, channels), mean, scale, channels).reshape(x.shape)
+        return y * spread(weight, x.shape) + spread(bias, x.shape)
