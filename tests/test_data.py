@@ -1,6 +1,9 @@
-"""Data sets: what they hold, how they are read, and batches as a function of (seed, step)."""
+"""Data sets: what the table says of them, what they hold, and how they are read."""
 
 import io
+import multiprocessing
+import os
+import signal
 import socket
 import sys
 
@@ -10,27 +13,84 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from train.data.load import load_split
-from train.data.resident import gather, normalize, resident
+from train.data.datasets import DATASETS, KINDS, dataset_argument, find_dataset
+from train.data.feeds import make_feed
+from train.data.images import PictureSource
+from train.data.load import load_data
+
+
+def test_every_row_can_be_read_in_one_way_and_says_what_it_is():
+    for name, dataset in DATASETS.items():
+        assert set(dataset.kinds) <= set(KINDS), name
+        assert bool(dataset.builder) != bool(dataset.reader), name
+        assert dataset.embedded is None or DATASETS[dataset.embedded].kinds[0] == dataset.kind, name
+
+
+def test_an_argument_is_written_after_the_name():
+    assert find_dataset("folder:pictures/cats") is DATASETS["folder"]
+    assert dataset_argument("folder:C:/pictures") == "C:/pictures"
+    assert find_dataset("photos") is DATASETS["photos"] and dataset_argument("photos") == "64"
+    assert find_dataset("photos:96").shape == (96, 96, 3) and dataset_argument("photos:96") == "96"
+    assert dataset_argument("mnist") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minst", "unknown dataset 'minst': did you mean mnist"),
+        ("folders:a", "unknown dataset 'folders': did you mean folder"),
+        ("folder", "folder needs its PATH: write folder:PATH, got 'folder'"),
+        ("csv:", "csv needs its PATH: write csv:PATH, got 'csv:'"),
+        ("digits:8", "digits takes no argument, got 'digits:8': write digits"),
+        ("photos:", "photos needs its SIZE"),
+        ("photos:201", "photos:SIZE takes a size from 8 to 200, got 'photos:201'"),
+        ("photos:064", "from 8 to 200, got 'photos:064'"),
+        ("photos:big", "from 8 to 200, got 'photos:big'"),
+    ],
+)
+def test_a_name_that_misses_says_what_is_possible(name, message):
+    with pytest.raises(ValueError, match=message):
+        find_dataset(name)
+
+
+def test_a_set_of_another_kind_says_which_suit(tmp_path):
+    with pytest.raises(ValueError, match=r"digits holds labelled pictures.*rows of numbers.*use csv, iris"):
+        load_data("digits", tmp_path, kind="table")
+    with pytest.raises(ValueError, match=r"points holds rows of numbers.*labelled pictures: use digits,"):
+        load_data("points", tmp_path, kind="image")
 
 
 def test_digits_are_scikit_learns(data_dir):
-    train, test = (load_split("digits", split, data_dir) for split in ("train", "test"))
+    train, test, meta = load_data("digits", data_dir, kind="image")
     assert train["image"].shape == (1500, 28, 28, 1) and train["image"].dtype == np.uint8
-    assert test["image"].shape == (297, 28, 28, 1)
+    assert test["image"].shape == (297, 28, 28, 1) and test["label"].dtype == np.int32
     assert np.bincount(train["label"]).min() > 140 and set(test["label"]) == set(range(10))
     assert train["image"].max() == 255 and train["image"].min() == 0
     keys = {image.tobytes() for image in train["image"]}
     assert not keys & {image.tobytes() for image in test["image"]}
+    assert meta == {"classes": list("0123456789")}
     assert "tensorflow" not in sys.modules
 
 
 def test_digits_are_prepared_once(data_dir):
-    first = load_split("digits", "test", data_dir)
+    first = load_data("digits", data_dir, kind="image").test
     stamps = {file: file.stat().st_mtime_ns for file in data_dir.rglob("*") if file.is_file()}
-    again = load_split("digits", "test", data_dir)
+    again = load_data("digits", data_dir, kind="image").test
     assert stamps == {file: file.stat().st_mtime_ns for file in data_dir.rglob("*") if file.is_file()}
     assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_images_are_brought_to_the_models_shape(data_dir):
+    own = load_data("digits", data_dir, kind="image").test["image"]
+    padded = load_data("digits", data_dir, kind="image", shape=(32, 32, 1), fit="crop").test["image"]
+    assert np.array_equal(padded, np.pad(own, ((0, 0), (2, 2), (2, 2), (0, 0))))
+    colour = load_data("digits", data_dir, kind="image", shape=(14, 14, 3)).test["image"]
+    assert colour.shape == (297, 14, 14, 3)
+    assert np.array_equal(colour, np.repeat(colour[..., :1], 3, axis=-1))
+    blocks = own.reshape(297, 14, 2, 14, 2).mean((2, 4))  # what halving a picture comes near to
+    assert np.abs(colour[..., 0] - blocks).mean() < 6
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        load_data("digits", data_dir, kind="image", shape=(28, 28, 2))
 
 
 class Mnist(tfds.core.GeneratorBasedBuilder):
@@ -61,16 +121,92 @@ class Mnist(tfds.core.GeneratorBasedBuilder):
 
 def test_a_prepared_upstream_set_is_read_without_tensorflow(tmp_path):
     Mnist(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    arrays = load_split("mnist", "train", tmp_path)
+    arrays = load_data("mnist", tmp_path, kind="image").train
     assert arrays["image"].shape == (30, 28, 28, 1)
     assert list(arrays["image"][:, 5, 5, 0]) == list(range(30))
     assert list(arrays["label"][:12]) == [*range(10), 0, 1]
     assert "tensorflow" not in sys.modules
 
 
+class CatsVsDogs(tfds.core.GeneratorBasedBuilder):
+    """The upstream set's features: JPEGs of all sizes, some grey, in one split."""
+
+    VERSION = tfds.core.Version("4.0.1")
+    name = "cats_vs_dogs"
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(),
+                "image/filename": tfds.features.Text(),
+                "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for index in range(20):
+            jpeg = io.BytesIO()
+            mode, colour = ("L", 8 * index) if index % 5 == 0 else ("RGB", (8 * index, 0, 200))
+            Image.new(mode, (30 + index, 50 - index), colour).save(jpeg, "JPEG", quality=95)
+            jpeg.seek(0)
+            yield index, {"image": jpeg, "image/filename": f"{index}.jpg", "label": index % 2}
+
+
+@pytest.fixture(scope="module")
+def cats_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cats")
+    CatsVsDogs(data_dir=folder, file_format="array_record").download_and_prepare()
+    return folder
+
+
+def test_photographs_of_all_sizes_are_decoded_on_access(cats_dir):
+    train, test, meta = load_data("cats_vs_dogs", cats_dir, kind="image", shape=(24, 24, 3))
+    assert (len(train), len(test)) == (18, 2) and meta == {"classes": ["cat", "dog"]}
+    assert isinstance(train, PictureSource) and train.nbytes == 18 * (24 * 24 * 3 + 4)
+    for index, example in enumerate([*(train[i] for i in range(18)), test[0], test[1]]):
+        assert example["image"].shape == (24, 24, 3) and example["image"].dtype == np.uint8
+        expected = [8 * index] * 3 if index % 5 == 0 else [8 * index, 0, 200]
+        assert np.abs(example["image"].astype(int) - expected).max() <= 6  # JPEG's loss
+        assert example["label"] == index % 2
+    grey = load_data("cats_vs_dogs", cats_dir, kind="image", shape=(24, 24, 1)).train[5]["image"]
+    assert grey.shape == (24, 24, 1) and abs(int(grey[0, 0, 0]) - 40) <= 2
+    assert "tensorflow" not in sys.modules
+
+
+def test_photographs_of_all_sizes_need_a_shape(cats_dir):
+    with pytest.raises(ValueError, match="pictures of cats_vs_dogs differ in size: say to which shape"):
+        load_data("cats_vs_dogs", cats_dir, kind="image")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_streamed_run_that_starts_in_an_epoch_sees_the_same_batches(cats_dir, workers):
+    """Started at step 5 of epochs of four; with worker processes too, which leave Ctrl-C to the loop."""
+    source = load_data("cats_vs_dogs", cats_dir, kind="image", shape=(8, 8, 3))
+    options = {"batch_size": 4, "shuffle": True, "seed": 3, "take": None, "stream": True}
+    whole, resumed = make_feed(source, **options), make_feed(source, **options, workers=workers)
+    try:
+        expected = [jax.device_get(whole.inputs(step, 1)) for step in range(9)]
+        for step in range(5, 9):
+            batch = jax.device_get(resumed.inputs(step, 1))
+            children = multiprocessing.active_children()
+            assert len(children) == workers
+            for child in children:
+                os.kill(child.pid, signal.SIGINT)
+            assert batch["image"].shape == (4, 8, 8, 3) and batch["label"].dtype == np.int32
+            assert all(np.array_equal(batch[name], expected[step][name]) for name in batch)
+    finally:
+        whole.close()
+        resumed.close()
+    assert not multiprocessing.active_children()
+
+
 def test_an_unprepared_set_says_what_to_install_or_use(tmp_path):
     with pytest.raises(ValueError, match=r"flax-torch-twins\[tfds\].*--dataset digits"):
-        load_split("mnist", "train", tmp_path)
+        load_data("mnist", tmp_path, kind="image")
 
 
 def test_a_download_that_fails_says_what_to_use(tmp_path, monkeypatch):
@@ -81,7 +217,7 @@ def test_a_download_that_fails_says_what_to_use(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
     with pytest.raises(ValueError, match=r"cannot download mnist.*not known.*--dataset digits"):
-        load_split("mnist", "train", tmp_path)
+        load_data("mnist", tmp_path, kind="image")
 
 
 def test_a_missing_network_is_said_at_once(tmp_path, monkeypatch):
@@ -91,36 +227,4 @@ def test_a_missing_network_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", object())
     monkeypatch.setattr(socket, "getaddrinfo", unresolved)
     with pytest.raises(ValueError, match=r"cannot download mnist.*no network.*--dataset digits"):
-        load_split("mnist", "train", tmp_path)
-
-
-def rows(size=10, **options):
-    data = resident({"x": np.arange(size)}, **{"batch_size": 3, "shuffle": True, "seed": 0, **options})
-    return [np.asarray(gather(data.arrays, data.order_at(step), step % 3 * 3, 3)["x"]) for step in range(9)]
-
-
-def test_batches_follow_from_seed_and_step_alone():
-    assert all(np.array_equal(a, b) for a, b in zip(rows(), rows(), strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(rows(), rows(seed=1), strict=True))
-
-
-def test_an_epoch_sees_every_row_at_most_once_and_each_in_its_own_order():
-    epochs = [np.concatenate(rows()[first : first + 3]) for first in (0, 3, 6)]
-    assert all(len(set(epoch)) == 9 for epoch in epochs)
-    assert not np.array_equal(epochs[0], epochs[1])
-
-
-def test_without_shuffling_rows_come_in_order():
-    assert np.array_equal(np.concatenate(rows(shuffle=False)[:3]), np.arange(9))
-
-
-@pytest.mark.parametrize("batch_size", [0, 11])
-def test_a_batch_must_fit(batch_size):
-    with pytest.raises(ValueError, match=f"from 1 to the data set's 10 examples, got {batch_size}"):
-        rows(batch_size=batch_size)
-
-
-def test_pictures_are_normalised_to_one():
-    images = jax.numpy.asarray([0, 255], "uint8")
-    assert np.allclose(normalize(images), [-1, 1])
-    assert normalize(np.float64(0.3)) == 0.3
+        load_data("mnist", tmp_path, kind="image")

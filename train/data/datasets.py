@@ -1,46 +1,167 @@
 """DATASETS: every data set by name. Nothing here imports jax or tensorflow-datasets.
 
-Embedded sets are TFDS builders of ours over data that comes with scikit-learn; they need no
-network. The others are the upstream sets of tensorflow-datasets.
+Embedded sets are made of what comes with scikit-learn, or of numbers that stand here; they need no
+network. The others are the upstream sets of tensorflow-datasets, and the user's own files.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from train.lookup import look_up
+
+KINDS = {
+    "image": "labelled pictures",
+    "table": "rows of numbers x and y",
+    "series": "a time series",
+    "forecast": "a time series",
+    "text": "words",
+    "tagged": "tagged sentences",
+}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One labelled image set.
+    """One data set.
 
-    builder: the import path of an embedded builder, or the name of an upstream TFDS one.
-    shape: (height, width, channels) of an image, uint8. embedded: the set to use without network.
+    kind: of KINDS; also: further kinds that it can be read as.
+    builder: "module:class" of an embedded TFDS builder, or the name of an upstream TFDS set.
+    reader: in place of a builder, "module:function": function(argument, kind) -> Data.
+    splits: the builder's slices to train and to test on, in TFDS's notation.
+    shape: (height, width, channels) of an image, uint8; None where images differ.
+    argument: what is written after the name, as in name:PATH; default: what it is where left out;
+    sizes: the whole numbers that it may be. embedded: the set to use without network.
     """
 
     about: str
-    builder: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
+    kind: str
+    builder: str = ""
+    reader: str = ""
+    shape: tuple[int, int, int] | None = None
+    classes: tuple[str, ...] = ()
     embedded: str | None = None
+    argument: str | None = None
+    default: str | None = None
+    sizes: Sequence[int] | None = None
+    also: tuple[str, ...] = ()
+    splits: tuple[str, str] = ("train", "test")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return (self.kind, *self.also)
 
     @property
     def is_embedded(self) -> bool:
+        """Whether its builder is one of ours, which needs no network."""
         return ":" in self.builder
 
 
 DIGITS = tuple("0123456789")
+PHOTO_SIZES = range(8, 201)  # the largest square that fits into the test region of a photograph is 200
+FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 DATASETS: dict[str, Dataset] = {
     "digits": Dataset(
         "1,797 real handwritten digits of scikit-learn, 8x8 brought to 28x28; 1,500 train, 297 test",
-        "train.data.digits:Digits", (28, 28, 1), DIGITS,
+        "image", builder="train.data.digits:Digits", shape=(28, 28, 1), classes=DIGITS,
+    ),
+    "digits_on_photos": Dataset(
+        "those digits, coloured, on patches of two real photographs, 32x32; 6,000 train, 1,188 test",
+        "image", builder="train.data.digits_on_photos:DigitsOnPhotos", shape=(32, 32, 3), classes=DIGITS,
+    ),
+    "photos": Dataset(
+        "patches of two real photographs, photos:SIZE pixels (64); 2,000 train, 400 test",
+        "image", builder="train.data.photos:Photos", shape=(64, 64, 3), classes=("china", "flower"),
+        argument="SIZE", default="64", sizes=PHOTO_SIZES,
     ),
     "mnist": Dataset(
-        "the MNIST digits; 60,000 train, 10,000 test", "mnist", (28, 28, 1), DIGITS, embedded="digits",
+        "the MNIST digits; 60,000 train, 10,000 test",
+        "image", builder="mnist", shape=(28, 28, 1), classes=DIGITS, embedded="digits",
+    ),
+    "fashion_mnist": Dataset(
+        "Zalando's pictures of clothes; 60,000 train, 10,000 test",
+        "image", builder="fashion_mnist", shape=(28, 28, 1), classes=FASHION, embedded="digits",
+    ),
+    "cifar10": Dataset(
+        "the CIFAR-10 pictures, 32x32; 50,000 train, 10,000 test",
+        "image", builder="cifar10", shape=(32, 32, 3), classes=CIFAR10, embedded="digits_on_photos",
+    ),
+    "cats_vs_dogs": Dataset(
+        "23,262 photographs of all sizes; 90 % train, 10 % test",
+        "image", builder="cats_vs_dogs", classes=("cat", "dog"), embedded="photos",
+        splits=("train[:90%]", "train[90%:]"),
+    ),
+    "folder": Dataset(
+        "folder:PATH, your own pictures: a folder per class, or such folders under train/ and test/",
+        "image", reader="train.data.folder:read_folder", argument="PATH",
+    ),
+    "csv": Dataset(
+        "csv:PATH, your own numbers: the last column is the label 0 or 1, the target, or the series",
+        "table", reader="train.data.series:read_csv", argument="PATH", also=("series", "forecast"),
+    ),
+    "iris_petals": Dataset(
+        "petal length and width of 100 irises of scikit-learn, versicolor (0) or virginica (1)",
+        "table", reader="train.data.tables:iris_petals", classes=("versicolor", "virginica"),
+    ),
+    "points": Dataset(
+        "15 points near a line, one x and one y", "table", reader="train.data.tables:points",
+    ),
+    "polynomial": Dataset(
+        "y = 0.9 + 0.5x + 3x^2 + 2.4x^3 at x ~ N(0, 1), drawn anew every step",
+        "table", reader="train.data.tables:polynomial",
+    ),
+    "random_pairs": Dataset(
+        "100 random rows: 1,000 numbers x, 10 numbers y, all N(0, 1)",
+        "table", reader="train.data.tables:random_pairs",
+    ),
+    "airline_passengers": Dataset(
+        "passengers of international airlines in the 144 months from 1949 to 1960; the first 70 % to train",
+        "forecast", reader="train.data.series:airline_passengers",
+    ),
+    "sonnet": Dataset(
+        "the 113 trigrams of Shakespeare's second sonnet", "text", reader="train.data.text:sonnet",
+    ),
+    "text": Dataset(
+        "text:PATH, your own text: words are what stands between white space",
+        "text", reader="train.data.text:read_text", argument="PATH",
+    ),
+    "tagged_sentences": Dataset(
+        "two sentences with the part of speech of every word; a third to test on",
+        "tagged", reader="train.data.tagged:tagged_sentences",
+    ),
+    "tagged": Dataset(
+        "tagged:PATH, your own sentences: one a line, its words as word/TAG",
+        "tagged", reader="train.data.tagged:read_tagged", argument="PATH",
     ),
 }  # fmt: skip
 
 
 def find_dataset(name: str) -> Dataset:
-    """DATASETS[name]; ValueError with near matches where there is none."""
-    return look_up(DATASETS, name, "dataset")
+    """The row of a set as a user writes it, "mnist" or "folder:pictures/cats".
+
+    Its shape is that of the argument where that is a size. ValueError with near matches for an unknown
+    name, and where an argument is missing, superfluous or none of those possible.
+    """
+    base, colon, argument = name.partition(":")
+    dataset = look_up(DATASETS, base, "dataset")
+    if dataset.argument is None:
+        if colon:
+            raise ValueError(f"{base} takes no argument, got {name!r}: write {base}")
+        return dataset
+    if not argument and (colon or dataset.default is None):
+        raise ValueError(
+            f"{base} needs its {dataset.argument}: write {base}:{dataset.argument}, got {name!r}"
+        )
+    if dataset.sizes and argument:
+        if argument not in map(str, dataset.sizes):
+            low, high = dataset.sizes[0], dataset.sizes[-1]
+            raise ValueError(f"{base}:{dataset.argument} takes a size from {low} to {high}, got {name!r}")
+        return replace(dataset, shape=(int(argument), int(argument), 3))
+    return dataset
+
+
+def dataset_argument(name: str) -> str | None:
+    """What is written after the colon, or its default: "PATH" of "folder:PATH", "64" of "photos"."""
+    return name.partition(":")[2] or find_dataset(name).default

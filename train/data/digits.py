@@ -32,21 +32,23 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        images, labels = load_digits(return_X_y=True)
-        train, test = train_test_split(
-            np.arange(len(labels)), train_size=TRAIN, test_size=TEST, random_state=0, stratify=labels
-        )
-        return {
-            name: self._generate_examples(images[rows], labels[rows])
-            for name, rows in (("train", train), ("test", test))
-        }
+        return {name: self._generate_examples(*rows) for name, rows in split_digits().items()}
 
     def _generate_examples(self, images, labels):
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             yield index, {"image": enlarge(image.reshape(8, 8)), "label": label}
+
+
+def split_digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{"train": (images (1500, 64) in 0..16, labels), "test": (images (297, 64), labels)}, stratified."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    train, test = train_test_split(
+        np.arange(len(labels)), train_size=TRAIN, test_size=TEST, random_state=0, stratify=labels
+    )
+    return {name: (images[rows], labels[rows]) for name, rows in (("train", train), ("test", test))}
 
 
 def enlarge(image: np.ndarray) -> np.ndarray:
