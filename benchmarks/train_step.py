@@ -29,7 +29,7 @@ from benchmarks.common import (
 )
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
-from convert.lockstep import build_torch_optimizers, child_of, torch_step_options
+from convert.lockstep import build_torch_optimizers, child_of
 from convert.twins import find_twin
 from torch_models.steps import STEPS
 from train.backend import compiler_options
@@ -121,7 +121,7 @@ def _torch_step(
             child_of(model, child).compile()
         for optimizer in optimizers.values():
             optimizer.step = torch.compile(optimizer.step)
-    step = STEPS[recipe.task](model, optimizers, **torch_step_options(recipe))
+    step = STEPS[recipe.task](model, optimizers, **recipe.step_options)
     tensors = [
         {name: torch_tensor(array, device) for name, array in arrays.items()} for arrays in (batch, noise)
     ]

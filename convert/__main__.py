@@ -1,4 +1,4 @@
-"""The commands of the bridge: `python -m convert to-torch | to-flax | verify`."""
+"""The commands of the bridge: `python -m convert to-torch | to-flax | verify | table`."""
 
 import functools
 import sys
@@ -28,7 +28,8 @@ def to_torch(run: Annotated[Path, tyro.conf.Positional]) -> None:
 
 def to_flax(
     file: Annotated[Path, tyro.conf.Positional], model: str, workdir: Path | None = None,
-    optimizer: Path | None = None,
+    optimizer: Path | None = None, dataset: str | None = None,
+    options: dict[str, int | float | str] = {}, replace_head: bool = False,  # noqa: B006
 ) -> None:  # fmt: skip
     """Make a run folder from PyTorch weights, for train.run to go on from.
 
@@ -37,11 +38,17 @@ def to_flax(
         model: Name of the model; see python -m train.run --list.
         workdir: Run folder to make; runs/<model> where not given.
         optimizer: The optimizer.pth of a to-torch export, to go on in mid-training.
+        dataset: Data set to go on with; the model's own where not given.
+        options: Arguments of the model's class, NAME VALUE NAME VALUE ...
+        replace_head: Begin the last layers anew where the file has another number of classes.
     """
     find_recipe(model)
     from convert.runs import run_from_torch
 
-    run_from_torch(file, model, workdir or Path("runs") / model, optimizer)
+    run_from_torch(
+        file, model, workdir or Path("runs") / model, optimizer,
+        options=options, dataset=dataset, replace_head=replace_head,
+    )  # fmt: skip
 
 
 def verify(model: str, tiny: bool = False, seed: int = 0, json: Path | None = None) -> None:
@@ -63,7 +70,29 @@ def verify(model: str, tiny: bool = False, seed: int = 0, json: Path | None = No
     _show(certificate)
 
 
-COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify}
+def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None = None) -> None:
+    """Show run folders that to-torch has been run on as one Markdown table.
+
+    Args:
+        runs: Run folders.
+        write: Put the table into this file, between its lines <!-- table --> and <!-- end -->.
+    """
+    from convert.table import markdown
+
+    text = markdown(runs)
+    if write is None:
+        print(text, end="")
+        return
+    before, mark, rest = write.read_text().partition(BEGIN) if write.is_file() else ("", "", "")
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise ValueError(f"{write} has no lines {BEGIN} and {END} for the table to stand between")
+    write.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+    print(f"wrote the table of {len(runs)} runs into {write}")
+
+
+COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "table": table}
+BEGIN, END = "<!-- table -->", "<!-- end -->"
 
 
 def _bound(command):

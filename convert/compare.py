@@ -10,8 +10,11 @@ import torch
 from flax import nnx, traverse_util
 
 from convert.layouts import activation
+from convert.masks import given_masks, recorded_masks
 from convert.tolerances import difference
 from convert.weights import dotted, leaves_to_torch, plan, to_numpy
+from train.backend import compiler_options
+from train.state import buffers_of
 
 Errors = dict[str, float]  # {torch name of a layer or leaf: difference}
 
@@ -32,12 +35,22 @@ def compare_call(
     *, gradients: bool, seed: int,
 ) -> Comparison:  # fmt: skip
     """Calls both once, in the mode they are in; gradients are those of random cotangents."""
-    tensors = [to_torch_input(array).requires_grad_(_is_float(array) and gradients) for array in arrays]
-    with hooked(torch_module) as their_layers, torch.set_grad_enabled(gradients):
-        their_outputs = jax.tree.leaves(torch_module(*tensors))
+    shapes = jax.eval_shape(lambda: nnx.clone(flax_module)(*arrays))
     rng = np.random.default_rng(seed)
-    cotangents = [rng.standard_normal(t.shape).astype(to_numpy(t).dtype) for t in their_outputs]
-    ours = call_flax(flax_module, arrays, [activation(w).to_flax(w) for w in cotangents], gradients)
+    # Drawn as torch's outputs lie, so that they do not depend on who is asked first.
+    drawn = [
+        rng.standard_normal(activation(y).torch_shape(y.shape)).astype(y.dtype)
+        for y in jax.tree.leaves(shapes)
+    ]
+    along = [activation(w).to_flax(w) for w in drawn]
+    ours = call_flax(flax_module, arrays, along, gradients)
+    tensors = [to_torch_input(array).requires_grad_(_is_float(array) and gradients) for array in arrays]
+    with (
+        hooked(torch_module) as their_layers,
+        torch.set_grad_enabled(gradients),
+        given_masks(ours["masks"]),
+    ):
+        their_outputs = jax.tree.leaves(torch_module(*tensors))
 
     leaves = plan(flax_module)
     their_buffers = dict(torch_module.named_buffers())
@@ -46,7 +59,7 @@ def compare_call(
     if gradients:
         names = dict(torch_module.named_parameters())
         wanted = [t for t in tensors if t.requires_grad]
-        total = sum((t * torch.tensor(w)).sum() for t, w in zip(their_outputs, cotangents, strict=True))
+        total = sum((t * torch.tensor(w)).sum() for t, w in zip(their_outputs, drawn, strict=True))
         theirs = torch.autograd.grad(total, [*wanted, *names.values()], materialize_grads=True)
         inputs = output_difference(ours["inputs"], theirs[: len(wanted)])
         of_leaves = leaves_to_torch(leaves, ours["parameters"])
@@ -70,7 +83,8 @@ def compare_call(
 def call_flax(
     module: nnx.Module, arrays: Sequence[np.ndarray], cotangents: Sequence[np.ndarray], gradients: bool
 ) -> dict[str, Any]:
-    """One jitted call on copies: outputs, layers, buffers by path, gradients by path and of inputs."""
+    """One jitted call on copies: outputs, layers, dropout masks in the order of their use, buffers by path,
+    and gradients by path and of inputs."""
     graph, *state = nnx.split(module, nnx.Param, ...)
     params, rest = map(nnx.to_pure_dict, state)
     called: list[str] = []  # the layers in the order of their calls
@@ -78,12 +92,11 @@ def call_flax(
 
     def total(params, floats):
         model = nnx.merge(graph, params, rest)
-        with recorded(model) as layers:
+        with recorded(model) as layers, recorded_masks() as masks:
             outputs = jax.tree.leaves(model(*(floats.get(i, array) for i, array in enumerate(arrays))))
         called[:] = layers
         value = sum((y * w).sum() for y, w in zip(outputs, cotangents, strict=True))
-        buffers = nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.Param)))
-        return value, {"outputs": outputs, "layers": layers, "buffers": buffers}
+        return value, {"outputs": outputs, "layers": layers, "masks": masks, "buffers": buffers_of(model)}
 
     def run(params, floats):
         if not gradients:
@@ -91,11 +104,16 @@ def call_flax(
         (of_params, of_inputs), aux = jax.grad(total, argnums=(0, 1), has_aux=True)(params, floats)
         return {**aux, "parameters": of_params, "inputs": list(of_inputs.values())}
 
-    result = jax.tree.map(np.asarray, jax.jit(run)(params, floats))
+    result = jax.tree.map(np.asarray, jax.jit(run, compiler_options=quick_options())(params, floats))
     for name in {"buffers", "parameters"} & result.keys():
         result[name] = traverse_util.flatten_dict(result[name])
     result["layers"] = {name: result["layers"][name] for name in called}  # jit sorts a dict's keys
     return result
+
+
+def quick_options() -> dict[str, Any]:
+    """The engine's compiler options, less optimisation: a certificate runs its programs but a few times."""
+    return {**compiler_options(), "xla_backend_optimization_level": 0}
 
 
 def _is_float(array: np.ndarray) -> bool:

@@ -22,6 +22,7 @@ from convert.tolerances import TOLERANCES
 from convert.twins import Example
 
 BATCH_SIZES = (1, 2, 7)
+LONGER = 4  # elastic axes are checked at this many more places too
 OURS = ("flax_models", "torch_models", "train", "convert", "benchmarks", "jax", "flax")
 
 # Runs alone: it may import nothing of ours. argv: the export, the inputs, where the outputs go.
@@ -61,11 +62,15 @@ def export_torchscript(module: torch.nn.Module, path: Path) -> Path:
 def check_export(path: Path, flax_module: nnx.Module, examples: Sequence[Example], *, seed: int = 0) -> float:
     """The largest difference between an export, run on its own, and the Flax module.
 
-    Both see the same random inputs at several batch sizes. Errors: ExportError where the file does
-    not load without us, or a difference passes the float32 tolerance.
+    Both see the same random inputs at several batch sizes, and at two lengths where an axis is elastic.
+    Errors: ExportError where the file does not load without us, or a difference passes the float32
+    tolerance.
     """
     rng = np.random.default_rng(seed)
-    calls = [[as_dtype(example.draw(rng, size), np.float32) for example in examples] for size in BATCH_SIZES]
+    sizes = [(batch, 0) for batch in BATCH_SIZES]
+    if any(example.elastic for example in examples):
+        sizes.append((BATCH_SIZES[1], LONGER))
+    calls = [[as_dtype(example.draw(rng, *size), np.float32) for example in examples] for size in sizes]
     theirs = run_alone(path, calls)
     flax_module.eval()
     graph, variables = nnx.split(flax_module)

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from flax import nnx, traverse_util
 
-from convert.compare import as_dtype, to_torch_input
+from convert.compare import as_dtype, quick_options, to_torch_input
+from convert.masks import given_masks, recorded_masks
 from convert.optimizers import moments_to_torch, optimizer_to_flax, optimizer_to_torch
 from convert.tolerances import difference
 from convert.twins import Example
 from convert.weights import leaves_to_flax, leaves_to_torch, plan, to_numpy
 from torch_models.steps import STEPS
-from train.backend import compiler_options
 from train.config import Recipe
 from train.state import TrainState
 from train.tasks import build_task
@@ -47,8 +47,8 @@ def run_lockstep(
     for child, optimizer in torch_optimizers.items():
         ours, theirs = child_of(flax_model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], ours, theirs, optimizer)
-    reference = STEPS[recipe.task](torch_model, torch_optimizers, **torch_step_options(recipe))
-    step = jax.jit(task.step, compiler_options=compiler_options())
+    reference = STEPS[recipe.task](torch_model, torch_optimizers, **recipe.step_options)
+    step = jax.jit(_with_masks(task.step), compiler_options=quick_options())
     rng = np.random.default_rng(seed)
     loss_error = 0.0
     for number in range(steps):
@@ -58,14 +58,26 @@ def run_lockstep(
         noise = {
             name: np.asarray(value) for name, value in task.draw(jax.random.key(seed + number), batch).items()
         }
-        state, ours = step(state, jax.tree.map(jnp.asarray, arrays), noise)
-        theirs = reference(
-            {name: to_torch_input(array) for name, array in arrays.items()},
-            {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
-        )
+        state, ours, masks = step(state, jax.tree.map(jnp.asarray, arrays), noise)
+        with given_masks(masks):
+            theirs = reference(
+                {name: to_torch_input(array) for name, array in arrays.items()},
+                {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
+            )
         for name in ours:
             loss_error = max(loss_error, difference(np.asarray(ours[name]), to_numpy(theirs[name])))
     return loss_error, state_errors(state, flax_model, torch_model, torch_optimizers)
+
+
+def _with_masks(step: Any) -> Any:
+    """The step, giving also the dropout masks that it drew."""
+
+    def with_masks(state: TrainState, batch: Any, noise: Any) -> Any:
+        with recorded_masks() as masks:
+            state, losses = step(state, batch, noise)
+        return state, losses, masks
+
+    return with_masks
 
 
 def state_from_torch(
@@ -121,11 +133,6 @@ def build_torch_optimizers(recipe: Recipe, model: torch.nn.Module) -> dict[str, 
         )
         for child, config in recipe.optimizers.items()
     }
-
-
-def torch_step_options(recipe: Recipe) -> dict[str, Any]:
-    """What the reference step takes from the recipe besides the optimizers."""
-    return {name: getattr(recipe, name) for name in ("loss",) if hasattr(recipe, name)}
 
 
 def child_of(model: Any, child: str) -> Any:

@@ -1,13 +1,14 @@
 """Run folders across the bridge: a trained run to torch, and torch weights to a run."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from flax import nnx, traverse_util
+from flax import traverse_util
 
 import torch_models
 from convert.certificate import Certificate, verify
@@ -17,33 +18,12 @@ from convert.optimizers import optimizer_to_torch
 from convert.twins import find_twin
 from convert.weights import to_flax, to_torch
 from train.checkpoint import Checkpoints
-from train.config import Recipe, read_recipe
+from train.config import Recipe
+from train.data.datasets import find_dataset
 from train.recipes import find_recipe
-from train.state import TrainState, build_model
+from train.runs import load_run, merged
+from train.state import build_model, fit_options, model_options
 from train.tasks import build_task
-
-
-class TrainedRun(NamedTuple):
-    """What a run folder holds: its recipe, its last state, and the Flax model filled with it."""
-
-    recipe: Recipe
-    state: TrainState
-    model: nnx.Module
-    faults: list[str]
-
-
-def load_run(workdir: Path) -> TrainedRun:
-    """The last intact checkpoint of a run folder. ValueError where there is none."""
-    recipe = read_recipe(workdir)
-    model = build_model(recipe)
-    if not (workdir / "checkpoints").is_dir():
-        raise ValueError(f"{workdir} has no checkpoints yet: python -m train.run --model {recipe.model}")
-    with Checkpoints(workdir) as checkpoints:
-        state, faults = checkpoints.restore(build_task(recipe, model).state())
-    if state is None:
-        raise ValueError(f"{workdir} has no intact checkpoint")
-    nnx.update(model, nnx.State({**_merged(state.params, state.buffers)}))
-    return TrainedRun(recipe, state, model, faults)
 
 
 def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
@@ -69,35 +49,56 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
     torch.save({child: o.state_dict() for child, o in optimizers.items()}, export / "optimizer.pth")
     say(f"wrote {export / 'optimizer.pth'}: the state of every optimizer")
 
+    exports = {}
     for child in twin.exported:
         path = export_torchscript(child_of(torch_model, child), export / f"{child or 'model'}.torchscript.pt")
         error = check_export(path, child_of(run.model, child), twin.examples[child])
+        exports[path.name] = error
         say(f"wrote {path}: loads without us, differs from Flax by {error:.1e}")
 
-    flat = traverse_util.flatten_dict(_merged(state.params, state.buffers))
+    flat = traverse_util.flatten_dict(merged(state.params, state.buffers))
     certificate = verify(
         recipe.model, recipe=recipe, values={path: np.asarray(array) for path, array in flat.items()},
         optimizers=state.optimizers, weights=f"trained weights of step {int(state.step)}",
     )  # fmt: skip
+    certificate = dataclasses.replace(certificate, exports=exports)
     certificate.write(export / "certificate.json")
     return certificate
 
 
 def run_from_torch(
-    file: Path, model: str, workdir: Path, optimizer: Path | None = None, say: Any = print
-) -> None:
+    file: Path, model: str, workdir: Path, optimizer: Path | None = None,
+    *, options: Mapping[str, Any] | None = None, dataset: str | None = None, replace_head: bool = False,
+    say: Any = print,
+) -> None:  # fmt: skip
     """Makes a run folder at step 0 from a PyTorch state dict, for `train.run` to go on from.
 
     optimizer: the `optimizer.pth` that `to-torch` writes, {child: optimizer state dict}; without it
-    the optimizers begin anew. Errors: ValueError where a file cannot be read safely, a leaf has no
-    place, or the folder is not empty.
+    the optimizers begin anew. options: of the model; the number of classes is that of the data set where
+    it is not among them. replace_head: where the file has another number of classes, begin those layers
+    anew. Errors: ValueError where a file cannot be read safely, a leaf has no place, or the folder is
+    not empty.
     """
     recipe = find_recipe(model)
+    if dataset is not None:
+        recipe = recipe.on(dataset)
     if workdir.exists() and any(workdir.iterdir()):
         raise ValueError(f"{workdir} is not empty: choose another --workdir")
-    torch_model = torch_models.MODELS[model](**recipe.options)
+    classes = find_dataset(recipe.dataset).classes
+    recipe = dataclasses.replace(recipe, options={**recipe.options, **(options or {})})
+    recipe = fit_options(recipe, {"classes": classes} if classes else {})
     flax_model = build_model(recipe)
+    torch_model = to_torch(flax_model, torch_models.MODELS[model](**recipe.options))
     weights = read_torch_file(file)
+    head = misshapen_head(weights, torch_model, recipe)
+    if head and not replace_head:
+        name = head[0]
+        raise ValueError(
+            f"{name} is {tuple(weights[name].shape)} in {file} and "
+            f"{tuple(torch_model.state_dict()[name].shape)} in the model for {recipe.dataset}: "
+            "--replace-head begins a new head, --options num_classes keeps the file's"
+        )
+    weights = {**weights, **{name: torch_model.state_dict()[name] for name in head}}
     to_flax(weights, flax_model)
     torch_model.load_state_dict(weights)
     task = build_task(recipe, flax_model)
@@ -108,8 +109,27 @@ def run_from_torch(
     (workdir / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=2) + "\n")
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(state)
-    say(f"placed {len(weights)} leaves of {file} in {workdir}")
-    say(f"go on: python -m train.run --model {model} --workdir {workdir}")
+    say(f"placed {len(weights) - len(head)} leaves of {file} in {workdir}")
+    if head:
+        say(f"begun anew for {recipe.options['num_classes']} classes: {', '.join(head)}")
+    flags = f" --dataset {dataset}" if dataset else ""
+    say(f"go on: python -m train.run --model {model}{flags} --workdir {workdir}")
+
+
+def misshapen_head(weights: Mapping[str, Any], model: torch.nn.Module, recipe: Recipe) -> list[str]:
+    """The leaves of a file that differ from the model's in shape because of the number of classes alone."""
+    known = model_options(recipe.model)
+    if "num_classes" not in known:
+        return []
+    classes = recipe.options.get("num_classes", known["num_classes"])
+    with torch.device("meta"):
+        other = torch_models.MODELS[recipe.model](**{**recipe.options, "num_classes": classes + 1})
+    ours, others = model.state_dict(), other.state_dict()
+    return [
+        name
+        for name, tensor in weights.items()
+        if name in ours and ours[name].shape != others[name].shape and tensor.shape != ours[name].shape
+    ]
 
 
 def read_torch_file(file: Path) -> Mapping[str, Any]:
@@ -125,8 +145,3 @@ def read_torch_file(file: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise ValueError(f"{file} holds a {type(values).__name__}, not a state dict")
     return values
-
-
-def _merged(params: Any, buffers: Any) -> dict:
-    flat = {**traverse_util.flatten_dict(params), **traverse_util.flatten_dict(buffers)}
-    return traverse_util.unflatten_dict(flat)

@@ -13,16 +13,20 @@ from train.lookup import look_up
 class Example:
     """One input of a module: its shape without the batch axis, channels last, and its range.
 
-    low, high: drawn uniformly between them; integers where both are ints.
+    low, high: drawn uniformly between them; integers where both are ints. batch_axis: where the batch
+    axis comes in. elastic: axes of the shape whose length is not fixed, such as time.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
+    batch_axis: int = 0
+    elastic: tuple[int, ...] = ()
 
-    def draw(self, rng: np.random.Generator, batch: int) -> np.ndarray:
-        """(batch, *shape) float64, or int64 below `high`."""
-        size = (batch, *self.shape)
+    def draw(self, rng: np.random.Generator, batch: int, longer: int = 0) -> np.ndarray:
+        """(batch, *shape) float64, or int64 below `high`; elastic axes longer by `longer`."""
+        size = [n + longer * (axis in self.elastic) for axis, n in enumerate(self.shape)]
+        size.insert(self.batch_axis, batch)
         if isinstance(self.low, int) and isinstance(self.high, int):
             return rng.integers(self.low, self.high, size)
         return rng.uniform(self.low, self.high, size)
@@ -35,7 +39,8 @@ class Twin:
     examples: {child that is called: its inputs}; "" is the model itself.
     exported: the children that are deployed. tiny: options of a small variant, for fast tests.
     exempt: leaves (torch names) with a true gradient of zero: biases that feed a norm directly,
-    whose optimizer step divides rounding noise by itself.
+    whose optimizer step divides rounding noise by itself. large: the 20 steps of a full-size
+    certificate are those of the small variant.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
@@ -43,14 +48,95 @@ class Twin:
     exported: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
     exempt: tuple[str, ...] = ()
+    large: bool = False
 
 
-_IMAGE = Example((28, 28, 1))
+def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
+    """Images of this shape -> scores of ten classes."""
+    image = Example(shape)
+    batch = {"image": image, "label": Example((), 0, 10)}
+    return Twin(examples={"": (image,)}, batch=batch, exported=("",), **fields)
+
+
+def _regression(x: Example, y: Example, **fields: Any) -> Twin:
+    return Twin(examples={"": (x,)}, batch={"x": x, "y": y}, exported=("",), **fields)
+
+
+def _shifted(child: str, *numbers: int) -> tuple[str, ...]:
+    """The biases of these layers of a Sequential, each followed by a norm, and the norm's running mean."""
+    names = ((f"{child}.{n}.bias", f"{child}.{n + 1}.running_mean") for n in numbers)
+    return tuple(name for pair in names for name in pair)
+
+
+_IMAGE, _COLOUR = (28, 28, 1), (32, 32, 3)
+_WIDTH = {"num_classes": 10, "width": 8}
+_WIDTHS = {**_WIDTH, "hidden_features": 32}
+_FORECASTER = _regression(
+    Example((6, 2), batch_axis=1, elastic=(0,)), Example((6, 1), batch_axis=1, elastic=(0,))
+)
+_SENTENCES = {
+    "words": Example((5,), 0, 9, elastic=(0,)),
+    "characters": Example((5, 6), 0, 27, elastic=(0, 1)),
+    "lengths": Example((5,), 1, 7, elastic=(0,)),
+}
 
 TWINS: dict[str, Twin] = {
+    "linear_regression": _regression(Example((1,)), Example((1,))),
+    "polynomial_regression": _regression(Example((3,)), Example((1,))),
+    "logistic_regression": _regression(Example((2,)), Example((1,), 0.0, 1.0)),
+    "two_layer_net": _regression(Example((1000,)), Example((10,)), tiny={"hidden_features": 8}),
+    "fashion_mlp": _classifier(_IMAGE, tiny={"hidden_features": 16}),
+    "mlp_bn": _classifier(_IMAGE, tiny={"hidden_features": 24}, exempt=_shifted("fc", 1, 4)),
+    "lenet": _classifier(_IMAGE),
+    "lenet5": _classifier((32, 32, 1)),
+    "cnn_log_softmax": _classifier(_IMAGE),
+    "cnn_same": _classifier(_IMAGE),
+    "cnn_bn": _classifier(
+        _IMAGE, tiny={"width": 4, "hidden_features": 32}, exempt=_shifted("conv", 0, 3, 7, 10)
+    ),
+    "simple_cnn": _classifier(_COLOUR, tiny={"width": 4, "hidden_features": 32}),
+    "cifar_quick": _classifier(_COLOUR),
+    "alexnet": _classifier((64, 64, 3), tiny=_WIDTHS, large=True),
+    "vgg11": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
+    "vgg13": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
+    "vgg16": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
+    "vgg19": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
+    "vgg11_bn": _classifier(
+        _COLOUR, tiny=_WIDTHS, large=True, exempt=_shifted("features", 0, 4, 8, 11, 15, 18, 22, 25)
+    ),
+    "vgg13_bn": _classifier(
+        _COLOUR, tiny=_WIDTHS, large=True, exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 21, 24, 28, 31)
+    ),
+    "vgg16_bn": _classifier(
+        _COLOUR,
+        tiny=_WIDTHS,
+        large=True,
+        exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40),
+    ),
+    "vgg19_bn": _classifier(
+        _COLOUR,
+        tiny=_WIDTHS,
+        large=True,
+        exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49),
+    ),
+    "googlenet": _classifier(_COLOUR, tiny=_WIDTH, large=True),
+    "resnet18": _classifier(_COLOUR, tiny=_WIDTH, large=True),
+    "resnet34": _classifier(_COLOUR, tiny=_WIDTH, large=True),
+    "resnet50": _classifier(_COLOUR, tiny=_WIDTH, large=True),
+    "resnet_cifar": _classifier(_COLOUR, tiny=_WIDTH),
+    "lstm_regressor": _FORECASTER,
+    "rnn_regressor": _FORECASTER,
+    "gru_regressor": _FORECASTER,
+    "ngram_lm": _regression(Example((2,), 0, 97), Example((), 0, 97), tiny={"hidden_features": 16}),
+    "lstm_tagger": Twin(
+        examples={"": tuple(_SENTENCES.values())},
+        batch={**_SENTENCES, "tags": Example((5,), -1, 3)},
+        exported=("",),
+        tiny={"word_features": 12, "character_features": 5, "character_hidden": 6, "hidden_features": 16},
+    ),
     "dcgan": Twin(
-        examples={"generator": (Example((96,)),), "discriminator": (_IMAGE,)},
-        batch={"image": _IMAGE},
+        examples={"generator": (Example((96,)),), "discriminator": (Example(_IMAGE),)},
+        batch={"image": Example(_IMAGE)},
         exported=("generator",),
         tiny={"hidden_features": 32, "channels": 4},
     ),

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import jax
 import pytest
+import torch
 
 from convert.twins import TWINS
 from train.config import Recipe
 from train.recipes import RECIPES
+
+# On tensors as small as these a second thread only waits, and waits busily.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from convert.runs import load_run, run_from_torch, run_to_torch
+from convert.runs import run_from_torch, run_to_torch
 from convert.weights import ConversionError
 from tests.conftest import tiny_recipe
 from tests.test_run import command
+from train.runs import load_run
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_back_in_flax_everything_is_the_same_to_the_bit(exported, tmp_path, monk
     monkeypatch.setattr("convert.runs.find_recipe", lambda model: tiny_recipe())
     export = workdir / "export"
     run_from_torch(
-        export / "model.pth", "dcgan", tmp_path / "back", export / "optimizer.pth", lambda line: None
+        export / "model.pth", "dcgan", tmp_path / "back", export / "optimizer.pth", say=lambda line: None
     )
     before, after = load_run(workdir).state, load_run(tmp_path / "back").state
     assert int(after.step) == 0

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from convert.runs import load_run
 from tests.conftest import tiny_recipe
 from train.config import read_recipe, recipe_from_json
 from train.loop import Diverged, train
 from train.recipes import RECIPES
+from train.runs import load_run
 
 TINY = [
     "--options", "channels", "4", "hidden_features", "32",
@@ -43,7 +43,7 @@ def states_are_equal(a: Path, b: Path) -> bool:
 
 def test_a_run_folder_describes_itself(trained_run):
     names = {path.name for path in trained_run.iterdir()} - {"export"}
-    assert names == {"recipe.json", "metrics.jsonl", "checkpoints", "samples", "curves.png"}
+    assert names == {"recipe.json", "data.json", "metrics.jsonl", "checkpoints", "samples", "curves.png"}
     assert read_recipe(trained_run).to_json() == tiny_recipe().to_json()
     records = [json.loads(line) for line in (trained_run / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [2, 4, 6]
@@ -121,7 +121,7 @@ def undisturbed(data_dir, tmp_path_factory):
 
 def test_the_command_reports_its_run(undisturbed):
     workdir, output = undisturbed
-    assert "compiled in" in output and "step 300/300" in output and "images/s" in output
+    assert "compiled in" in output and "step 300/300" in output and "examples/s" in output
     assert f"python -m convert to-torch {Path('runs/dcgan')}" in output
     assert {"50", "300"} & {path.name for path in (workdir / "checkpoints").iterdir()} == {"300"}
 

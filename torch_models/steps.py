@@ -58,4 +58,75 @@ class GANStep:
         self.optimizers[child].step()
 
 
-STEPS = {"gan": GANStep}
+def sse_loss(output: Tensor, target: Tensor) -> Tensor:
+    """The sum of the squared errors."""
+    return F.mse_loss(output, target, reduction="sum")
+
+
+SUPERVISED_LOSSES = {
+    "cross_entropy": F.cross_entropy,
+    "nll": F.nll_loss,
+    "bce": F.binary_cross_entropy,
+    "mse": F.mse_loss,
+    "sse": sse_loss,
+}
+AUXILIARY = 0.3  # the weight of an auxiliary head's loss
+
+
+class SupervisedStep:
+    """One optimizer down one loss, on pictures and labels or on the x and y of a table."""
+
+    def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str):
+        self.model, self.optimizer = model.train(), optimizers[""]
+        self.loss = SUPERVISED_LOSSES[loss]
+
+    def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        inputs, targets = (batch["image"], batch["label"]) if "image" in batch else (batch["x"], batch["y"])
+        outputs = self.model(inputs)
+        outputs, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+        loss = self.loss(outputs, targets)
+        for more in auxiliary:
+            loss = loss + AUXILIARY * self.loss(more, targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return self.metrics(loss.detach(), outputs.detach(), targets)
+
+    def metrics(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        return {"loss": loss}
+
+
+class ClassifyStep(SupervisedStep):
+    """Counts hits: the largest value, or the one probability at threshold 0.5."""
+
+    def metrics(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        hits = (outputs >= 0.5) == (targets >= 0.5) if outputs.shape[1] == 1 else outputs.argmax(1) == targets
+        return {"loss": loss, "accuracy": hits.to(loss.dtype).mean()}
+
+
+class TagStep:
+    """Cross-entropy over the words that there are: places with a negative tag do not count."""
+
+    def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]):
+        self.model, self.optimizer = model.train(), optimizers[""]
+
+    def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        logits = self.model(batch["words"], batch["characters"], batch["lengths"])
+        counted = batch["tags"] >= 0
+        logits, tags = logits[counted], batch["tags"][counted].long()
+        loss = F.cross_entropy(logits, tags)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        accuracy = (logits.argmax(1) == tags).to(loss.dtype).mean()
+        return {"loss": loss.detach(), "accuracy": accuracy}
+
+
+STEPS = {
+    "gan": GANStep,
+    "classify": ClassifyStep,
+    "regress": SupervisedStep,
+    "sequence": SupervisedStep,
+    "language": ClassifyStep,
+    "tag": TagStep,
+}

@@ -85,24 +85,34 @@ class Recipe:
     """Arguments of the model's class, where they are not the defaults: NAME VALUE NAME VALUE ..."""
     dataset: str
     """Name of the data set; see --list."""
-    epochs: int
+    epochs: int | None = None
     """Passes over the training split."""
     steps: int | None = None
     """Optimizer steps, in place of --epochs."""
-    batch_size: int
-    """Examples a step."""
+    stop_below: float | None = None
+    """Stop as soon as a step's loss is under this."""
+    batch_size: int | None
+    """Examples a step; None: all of them in every step."""
     seed: int = 0
     """Seed of the weights, the order of the data and all noise."""
     shuffle: bool = True
     """Draw a new order of the examples every epoch."""
     take: int | None = None
     """Train on the first so many examples only."""
+    preprocess: tuple[str, ...] = ()
+    """Steps fitted on the whole training split, such as standardize or pca:10; see --list."""
+    stream: bool = False
+    """Read batches from the disk as they are needed, even where the data would fit on the device."""
+    workers: int = 0
+    """Processes that read ahead when streaming."""
     checkpoint_every: int | None = None
     """Steps between checkpoints; an epoch, or a twentieth of a long run, where not given."""
     sample_every: int | None = None
     """Steps between pictures; a tenth of the run where not given."""
-    steps_per_call: int = 1
-    """Steps in one dispatch: many for small models and on a GPU, one for convolutions on a CPU."""
+    evaluate_every: int | None = None
+    """Steps between passes over the test split; an epoch where not given."""
+    steps_per_call: int | None = None
+    """Steps in one dispatch; where not given, what is fast for the model on this backend."""
     log_every: int = 50
     """Steps between lines of metrics.jsonl, each the mean since the last."""
     expect: Hidden[str] = ""
@@ -114,6 +124,11 @@ class Recipe:
     def optimizers(self) -> dict[str, Optimizer]:
         """The optimizer of each child of the model that has one of its own; "" is the whole model."""
         raise NotImplementedError
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        """What the reference step in PyTorch takes besides the model and the optimizers."""
+        return {}
 
     def on(self, dataset: str) -> "Recipe":
         """This recipe on another data set, with the overrides that it carries for it."""
@@ -128,15 +143,31 @@ class Recipe:
                 values[name] = {"name": type(value).__name__, **dataclasses.asdict(value)}
             elif isinstance(value, Mapping):
                 values[name] = dict(value)
+            elif isinstance(value, tuple):
+                values[name] = list(value)
         return {"task": self.task, **values}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANRecipe(Recipe):
+class PicturesRecipe(Recipe):
+    """What every task on pictures adds: how they are read and changed before the model sees them."""
+
+    image_size: int | None = None
+    """Pixels a side at which pictures are read; those of the model's default data set where not given."""
+    transforms: tuple[str, ...] = ()
+    """What happens to training pictures in [0, 1], in order, such as random_crop:32; see --list."""
+    test_transforms: tuple[str, ...] = ()
+    """The same for pictures of the test split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANRecipe(PicturesRecipe):
     """Adversarial training: a generator against a discriminator, each with its optimizer."""
 
     task: ClassVar[str] = "gan"
 
+    transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to training pictures in [0, 1], in order; the generator draws in [-1, 1]."""
     loss: Literal["bce"] = "bce"
     """bce: binary cross-entropy on logits, for the discriminator real and fake not halved."""
     noise: Literal["uniform", "normal"] = "uniform"
@@ -149,6 +180,96 @@ class GANRecipe(Recipe):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyRecipe(PicturesRecipe):
+    """Telling classes apart, with the accuracy in training and on the test split."""
+
+    task: ClassVar[str] = "classify"
+
+    loss: Literal["cross_entropy", "nll", "bce"] = "cross_entropy"
+    """cross_entropy: on logits; nll: on log-probabilities; bce: two classes, on one probability."""
+    optimizer: Optimizer = SGD(lr=1e-2, momentum=0.9)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressRecipe(Recipe):
+    """Fitting numbers."""
+
+    task: ClassVar[str] = "regress"
+
+    loss: Literal["mse", "sse"] = "mse"
+    """mse: the mean of the squared errors; sse: their sum."""
+    optimizer: Optimizer = SGD(lr=1e-3)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceRecipe(RegressRecipe):
+    """Forecasting a time series: at every step the next value."""
+
+    task: ClassVar[str] = "sequence"
+
+    loss: Literal["mse"] = "mse"
+    """mse: the mean of the squared errors over the steps."""
+    window: int = 2
+    """Values that the model sees at every step: its option input_features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageRecipe(Recipe):
+    """Predicting the word that follows, with accuracy and perplexity."""
+
+    task: ClassVar[str] = "language"
+
+    loss: Literal["cross_entropy"] = "cross_entropy"
+    """cross_entropy: on logits."""
+    optimizer: Optimizer = SGD(lr=1e-2)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        return {"loss": self.loss}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagRecipe(Recipe):
+    """Tagging the words of sentences: cross-entropy and accuracy over the words that there are."""
+
+    task: ClassVar[str] = "tag"
+
+    optimizer: Optimizer = SGD(lr=1e-2)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
 
 
 def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
@@ -164,7 +285,7 @@ def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
             cls = OPTIMIZER_CLASSES[value["name"]]
             arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "name"}
             value = cls(**arguments)
-        fields[name] = value
+        fields[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(base, **fields)
 
 

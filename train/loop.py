@@ -13,18 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from flax_models import layers
 from train.backend import compiler_options
 from train.checkpoint import Checkpoints
 from train.config import Recipe
-from train.data.load import load_split
-from train.data.resident import NOISE, Resident, gather, resident, stream
+from train.data.feeds import make_feed
+from train.data.load import Data
+from train.data.streams import AUGMENT, NOISE, stream
+from train.evaluation import Evaluation
 from train.interrupt import Interrupt
-from train.pictures import save_curves, save_grid
+from train.plots import is_metric, save_curves
 from train.report import Metrics, Reporter, Stopwatch, duration, print_card
-from train.state import TrainState, build_model
+from train.runs import load_recipe_data
+from train.state import TrainState, build_model, fit_options
 from train.tasks import build_task
+
+STEPS_PER_CALL = 1000
 
 
 class Diverged(ValueError):
@@ -39,51 +47,92 @@ class Cadence:
     log: int
     checkpoint: int
     pictures: int
+    evaluate: int
+    renewal: int
     epoch: int
 
     @classmethod
-    def of(cls, recipe: Recipe, data: Resident) -> "Cadence":
-        epoch = data.steps_per_epoch
-        total = recipe.steps if recipe.steps is not None else recipe.epochs * epoch
+    def of(cls, recipe: Recipe, feed: Any) -> "Cadence":
+        epoch = feed.steps_per_epoch
+        total = recipe.steps if recipe.steps is not None else (recipe.epochs or 0) * epoch
         if total < 1:
             raise ValueError(f"a run needs at least one step, got {total}")
+        twentieth = max(1, total // 20)
         return cls(
             total=total,
             log=min(recipe.log_every, total),
-            checkpoint=recipe.checkpoint_every or max(epoch, total // 20),
+            checkpoint=recipe.checkpoint_every or max(epoch, twentieth),
             pictures=recipe.sample_every or max(1, math.ceil(total / 10)),
+            evaluate=recipe.evaluate_every or (epoch if epoch > 1 else twentieth),
+            renewal=feed.renewal or total,
             epoch=epoch,
         )
 
     def until_next(self, step: int) -> int:
         """Steps that can be run before something has to happen."""
-        every = (self.log, self.checkpoint, self.pictures, self.epoch)
+        every = (self.log, self.checkpoint, self.pictures, self.evaluate, self.renewal)
         return min(self.total - step, *(n - step % n for n in every))
 
 
-def advance(task: Any, data: Resident, length: int) -> Callable:
-    """(state, arrays, order) -> (state, losses of each step (length,)): `length` steps of one epoch."""
+def advance(task: Any, feed: Any, longest: int) -> Callable:
+    """(state, inputs, length) -> (state, losses of each step (longest,)): up to `longest` steps in a call.
 
-    def one(state: TrainState, arrays, order):
-        position = state.step % data.steps_per_epoch * data.batch_size
-        batch = gather(arrays, order, position, data.batch_size)
-        key = jax.random.fold_in(stream(data.seed, NOISE), state.step)
-        return task.step(state, batch, task.draw(key, data.batch_size))
+    Where the recipe stops below a loss, the call ends with the step that reaches it.
+    """
+    recipe = task.recipe
 
-    def many(state: TrainState, arrays, order):
-        return jax.lax.scan(lambda state, _: one(state, arrays, order), state, length=length)
+    def one(state: TrainState, inputs) -> tuple[TrainState, dict[str, jax.Array]]:
+        noise, augment = (
+            jax.random.fold_in(stream(recipe.seed, which), state.step) for which in (NOISE, AUGMENT)
+        )
+        batch = task.prepare(feed.batch(inputs, state.step), augment)
+        return task.step(state, batch, task.draw(noise, feed.batch_size))
 
-    # A scan of one step would cost convolutions on the CPU their fast form.
-    return jax.jit(one if length == 1 else many, donate_argnums=0, compiler_options=compiler_options())
+    def many(state: TrainState, inputs, length) -> tuple[TrainState, dict[str, jax.Array]]:
+        _, shapes = jax.eval_shape(one, state, inputs)
+        first = state.step
+        losses = {name: jnp.zeros(longest, leaf.dtype) for name, leaf in shapes.items()}
+
+        def goes_on(carry):
+            state, losses = carry
+            done = state.step - first
+            if recipe.stop_below is None:
+                return done < length
+            return (done < length) & ((done == 0) | ~(losses["loss"][done - 1] < recipe.stop_below))
+
+        def step(carry):
+            state, losses = carry
+            place = state.step - first
+            state, values = one(state, inputs)
+            return state, {name: losses[name].at[place].set(value) for name, value in values.items()}
+
+        return jax.lax.while_loop(goes_on, step, (state, losses))
+
+    # A loop of one step would cost convolutions on the CPU their fast form.
+    call = many if longest > 1 else lambda state, inputs, length: one(state, inputs)
+    return jax.jit(call, donate_argnums=0, compiler_options=compiler_options())
+
+
+def fast_steps_per_call(model: nnx.Module) -> int:
+    """Steps in one dispatch: many, but for convolutions on a CPU, which a loop around them makes slow."""
+    convolves = any(
+        isinstance(module, layers.Conv2d | layers.ConvTranspose2d) for _, module in nnx.iter_modules(model)
+    )
+    return 1 if convolves and jax.default_backend() == "cpu" else STEPS_PER_CALL
 
 
 def train(recipe: Recipe, workdir: Path, data_dir: Path) -> None:
     """Runs a recipe in a run folder, from the folder's last checkpoint or from the beginning."""
-    arrays = load_split(recipe.dataset, "train", data_dir)
-    arrays = {name: array[: recipe.take] for name, array in arrays.items()}
-    data = resident(arrays, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed)
-    cadence = Cadence.of(recipe, data)
-    task = build_task(recipe, build_model(recipe))
+    data = load_recipe_data(recipe, data_dir)
+    recipe = fit_options(recipe, data.meta)
+    feed = make_feed(
+        data.train, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
+        take=recipe.take, stream=recipe.stream, workers=recipe.workers,
+    )  # fmt: skip
+    cadence = Cadence.of(recipe, feed)
+    model = build_model(recipe)
+    task = build_task(recipe, model)
+    longest = recipe.steps_per_call or fast_steps_per_call(model)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
         state, faults = checkpoints.restore(task.state(), discard=True)
@@ -93,15 +142,18 @@ def train(recipe: Recipe, workdir: Path, data_dir: Path) -> None:
                 "--no-resume starts anew and keeps them"
             )
         state = task.state() if state is None else state
-        (workdir / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=2) + "\n")
+        for name, value in (("recipe", recipe.to_json()), ("data", data.meta)):
+            (workdir / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step)) as reporter:
             for fault in faults:
                 reporter.say(fault)
-            run = Run(task, data, cadence, workdir, checkpoints, reporter)
-            state = run.until(interrupt, state)
-        finished = int(state.step) >= cadence.total
-        if not finished:
+            run = Run(task, data, feed, cadence, longest, workdir, checkpoints, reporter)
+            try:
+                state = run.until(interrupt, state)
+            finally:
+                feed.close()
+        if not run.finished:
             print(f"{interrupt.received}: saved step {int(state.step)} of {cadence.total} in {workdir}; "
                   "run the same command again to go on")  # fmt: skip
             return
@@ -112,61 +164,78 @@ class Run:
     """One invocation of the loop: the task, the data, and where results go."""
 
     def __init__(
-        self, task: Any, data: Resident, cadence: Cadence, workdir: Path,
+        self, task: Any, data: Data, feed: Any, cadence: Cadence, longest: int, workdir: Path,
         checkpoints: Checkpoints, reporter: Reporter,
     ):  # fmt: skip
-        self.task, self.data, self.cadence = task, data, cadence
+        self.task, self.data, self.feed, self.cadence = task, data, feed, cadence
+        self.longest = max(1, min(longest, cadence.total))
         self.workdir, self.checkpoints, self.reporter = workdir, checkpoints, reporter
         self.compile_seconds = 0.0
         self.clock = Stopwatch()
-        self._compiled: dict[int, Callable] = {}
-        self._pictures = jax.jit(task.pictures)
+        self._call: Callable | None = None
+        evaluated = task.evaluate is not None and data.test is not None
+        self._evaluation = Evaluation(task, data.test, feed.batch_size) if evaluated else None
 
     def until(self, interrupt: Interrupt, state: TrainState) -> TrainState:
         """Trains to the last step, or to where an interrupt came; either way the state is saved."""
         step, cadence = int(state.step), self.cadence
         self.metrics = Metrics(self.workdir, step)
+        self.finished = step >= cadence.total or self._stopped()
         if step:
             self.reporter.say(f"going on from step {step} in {self.workdir}")
-        order = self.data.order_at(step)
         pending = []  # calls whose losses are still on the device
-        ends = step >= cadence.total
+        ends = self.finished
         while not ends:
-            if step % cadence.epoch == 0:
-                order = self.data.order_at(step)
-            length = min(self.task.recipe.steps_per_call, cadence.until_next(step))
-            call = self._call(length, state, order)
-            state, losses = call(state, self.data.arrays, order)
-            pending.append((step, length, losses))
-            step += length
+            length = min(self.longest, cadence.until_next(step))
+            inputs = self.feed.inputs(step, length)
+            call = self._compiled(state, inputs)
+            state, losses = call(state, inputs, length)
+            reached = step + length if self.task.recipe.stop_below is None else int(state.step)
+            pending.append((step, reached - step, losses))
+            step = reached
             self.reporter.step(step)
-            ends = step == cadence.total or interrupt.received is not None
-            if step % cadence.log == 0 or step % cadence.checkpoint == 0 or ends:
-                self._log(pending)
+            self.finished = step == cadence.total or self._is_low(losses, pending[-1][1])
+            ends = self.finished or interrupt.received is not None
+            judged = self.finished or step % cadence.evaluate == 0
+            if judged or ends or step % cadence.log == 0 or step % cadence.checkpoint == 0:
+                self._log(pending, state, judged)
                 pending = []
             with self.clock.aside():
                 if step % cadence.checkpoint == 0 or ends:
                     self.checkpoints.save(state)
-                if step % cadence.pictures == 0 or step == cadence.total:
-                    self._save_pictures(state, step)
+                if step % cadence.pictures == 0 or self.finished:
+                    self.task.save_pictures(state, self.data, self._path_at(step))
         self.checkpoints.wait()
         return state
 
-    def _call(self, length: int, state: TrainState, order) -> Callable:
-        if length not in self._compiled:
+    def _compiled(self, state: TrainState, inputs: Any) -> Callable:
+        if self._call is None:
             with self.clock.aside() as aside:
-                lowered = advance(self.task, self.data, length).lower(state, self.data.arrays, order)
-                self._compiled[length] = lowered.compile()
+                length = jnp.asarray(1, jnp.int32)
+                self._call = (
+                    advance(self.task, self.feed, self.longest).lower(state, inputs, length).compile()
+                )
             self.compile_seconds += aside.seconds
             self.reporter.say(f"compiled in {duration(aside.seconds)}")
-        return self._compiled[length]
+        return self._call
 
-    def _log(self, pending: list) -> None:
-        """Writes the mean losses of the pending calls; Diverged where one is not finite."""
+    def _is_low(self, losses: dict, length: int) -> bool:
+        """Whether the last step of a call went below the loss at which the recipe stops."""
+        below = self.task.recipe.stop_below
+        return below is not None and float(np.reshape(losses["loss"], -1)[length - 1]) < below
+
+    def _stopped(self) -> bool:
+        return bool(self.metrics.records) and bool(self.metrics.records[-1].get("stopped"))
+
+    def _log(self, pending: list, state: TrainState, judged: bool) -> None:
+        """Writes the mean losses of the pending calls, and where it is time those of the test split.
+
+        Errors: Diverged where a loss is not finite.
+        """
         losses: dict[str, list[float]] = {name: [] for name in pending[0][2]}
         for first, length, values in jax.device_get(pending):
             for name, value in values.items():
-                value = np.reshape(value, length)
+                value = np.reshape(value, -1)[:length]
                 bad = np.flatnonzero(~np.isfinite(value))
                 if bad.size:
                     raise Diverged(
@@ -175,16 +244,23 @@ class Run:
                 losses[name].extend(value.tolist())
         last, length, _ = pending[-1]
         step = last + length
-        rate = (step - pending[0][0]) / self.clock.lap()
+        seconds = self.clock.lap()
+        rate = (step - pending[0][0]) / seconds
         record = {"step": step, "epoch": round(step / self.cadence.epoch, 3)}
         record |= {name: float(np.mean(values)) for name, values in losses.items()}
-        record |= {"steps_per_second": rate, "images_per_second": rate * self.data.batch_size}
+        record |= {"steps_per_second": rate, "examples_per_second": rate * self.feed.batch_size}
+        before = self.metrics.records[-1]["seconds"] if self.metrics.records else 0.0
+        record["seconds"] = round(before + seconds, 3)  # of training, compiling left out
+        if judged and self._evaluation is not None:
+            with self.clock.aside():
+                record |= self._evaluation(state)
+        if self.finished and step < self.cadence.total:
+            record["stopped"] = True
         self.metrics.write(record)
         self.reporter.metrics(record)
 
-    def _save_pictures(self, state: TrainState, step: int) -> None:
-        for name, images in self._pictures(state).items():
-            save_grid(np.asarray(images), self.workdir / "samples" / f"{name}_{step:06d}.png")
+    def _path_at(self, step: int) -> Callable[[str], Path]:
+        return lambda name: self.workdir / "samples" / f"{name}_{step:06d}.png"
 
     def summarise(self, title: str) -> None:
         """curves.png and the results card."""
@@ -193,15 +269,11 @@ class Run:
             return
         save_curves(records, self.workdir / "curves.png", title)
         last = records[-1]
-        rows = {
-            name.replace("_", " "): f"{last[name]:.4f}"
-            for name in last
-            if name.endswith(("loss", "accuracy"))
-        }
+        rows = {name.replace("_", " "): f"{last[name]:.4g}" for name in last if is_metric(name)}
         rows |= {
-            "steps": f"{self.cadence.total} of {self.data.batch_size} images",
-            "time": f"{duration(self.clock.total)} training, {duration(self.compile_seconds)} compiling",
-            "speed": f"{last['steps_per_second']:.1f} steps/s, {last['images_per_second']:.0f} images/s",
+            "steps": f"{last['step']} of {self.feed.batch_size} examples",
+            "time": f"{duration(last['seconds'])} training, {duration(self.compile_seconds)} compiling",
+            "speed": f"{last['steps_per_second']:.1f} steps/s, {last['examples_per_second']:.0f} examples/s",
             "results": f"{self.workdir}/: samples/, curves.png, metrics.jsonl, checkpoints/",
             "next": f"python -m convert to-torch {self.workdir}",
         }

@@ -1,16 +1,120 @@
 """RECIPES: how each model is trained, one row per model.
 
 A row's own values are those of its default data set, which is embedded and trains on a CPU in
-minutes; `overrides` carries what its source gives for the real one.
+minutes; `overrides` carries what its source gives for the real one. Where a source says nothing:
+cross-entropy, SGD 1e-2 with momentum 0.9, batches of 64.
 """
 
-from train.config import Adam, GANRecipe, Recipe
+from typing import Any
+
+from train.config import (
+    SGD,
+    Adam,
+    ClassifyRecipe,
+    GANRecipe,
+    LanguageRecipe,
+    Recipe,
+    RegressRecipe,
+    SequenceRecipe,
+    TagRecipe,
+)
 from train.lookup import look_up
 
-RECIPES: dict[str, Recipe] = {
-    # Radford et al. 2016, in the form of a PyTorch course: 28x28, BCE on logits, one noise batch
-    # for both halves of a step.
-    "dcgan": GANRecipe(
+CENTRED = ("normalize:0.5:0.5",)  # [0, 1] -> [-1, 1]
+
+
+def _on_digits(model: str, real: dict[str, Any] | None = None, **fields: Any) -> ClassifyRecipe:
+    """A 28x28 classifier on the embedded digits. real: what differs on mnist."""
+    fields = {"epochs": 30, "overrides": {"mnist": {"epochs": 5, **(real or {})}}, **fields}
+    return ClassifyRecipe(model=model, dataset="digits", batch_size=64, **fields)
+
+
+def _on_colour_digits(model: str, real: dict[str, Any] | None = None, **fields: Any) -> ClassifyRecipe:
+    """A 32x32x3 classifier on the digits over photographs. real: what differs on cifar10."""
+    fields = {"epochs": 15, "transforms": CENTRED, "test_transforms": CENTRED, "batch_size": 64, **fields}
+    return ClassifyRecipe(
+        model=model,
+        dataset="digits_on_photos",
+        overrides={"cifar10": {"epochs": 10, **(real or {})}},
+        **fields,
+    )
+
+
+def _on_photos(model: str, **fields: Any) -> ClassifyRecipe:
+    """A large classifier on patches of two photographs."""
+    fields = {"epochs": 2, "optimizer": SGD(lr=1e-2, momentum=0.9), **fields}
+    return ClassifyRecipe(
+        model=model, dataset="photos", batch_size=32, transforms=CENTRED, test_transforms=CENTRED, **fields
+    )
+
+
+def _forecaster(model: str) -> SequenceRecipe:
+    """A recurrent network on the airline passengers, all of the series in every step."""
+    return SequenceRecipe(
+        model=model, dataset="airline_passengers", batch_size=None, steps=1000, optimizer=Adam(lr=1e-2)
+    )
+
+
+_RECIPES = [
+    # Regression
+    RegressRecipe(
+        model="linear_regression", dataset="points", batch_size=None, steps=1000, optimizer=SGD(lr=1e-3),
+    ),
+    RegressRecipe(
+        model="polynomial_regression", dataset="polynomial", batch_size=32, steps=100_000, stop_below=1e-2,
+        optimizer=SGD(lr=1e-3),
+    ),
+    ClassifyRecipe(
+        model="logistic_regression", dataset="iris_petals", batch_size=None, steps=20_000, log_every=2000,
+        loss="bce", optimizer=SGD(lr=1e-3, momentum=0.9),
+    ),
+    RegressRecipe(
+        model="two_layer_net", dataset="random_pairs", batch_size=None, steps=20, log_every=1, loss="sse",
+        optimizer=SGD(lr=1e-6),
+    ),
+    # Multilayer perceptrons
+    _on_digits(
+        "fashion_mlp",
+        overrides={
+            "fashion_mnist": {"epochs": 10, "shuffle": False, "optimizer": SGD(lr=1e-3)},
+            "mnist": {"epochs": 10},
+        },
+    ),
+    _on_digits(
+        "mlp_bn", real={"epochs": 20}, transforms=CENTRED, test_transforms=CENTRED, optimizer=SGD(lr=1e-2)
+    ),
+    # Small convolutional classifiers
+    _on_digits("lenet"),
+    _on_digits("lenet5", transforms=("pad:2",), test_transforms=("pad:2",)),
+    _on_digits("cnn_log_softmax", loss="nll"),
+    _on_digits("cnn_same"),
+    _on_digits("cnn_bn", transforms=CENTRED, test_transforms=CENTRED, optimizer=SGD(lr=1e-2)),
+    _on_colour_digits("simple_cnn"),
+    _on_colour_digits("cifar_quick"),
+    # Large convolutional classifiers
+    _on_photos("alexnet"),
+    *(_on_photos(f"vgg{depth}{bn}") for bn in ("", "_bn") for depth in (11, 13, 16, 19)),
+    _on_photos("googlenet"),
+    *(_on_photos(f"resnet{depth}") for depth in (18, 34, 50)),
+    _on_colour_digits(
+        "resnet_cifar", batch_size=32, epochs=10, optimizer=Adam(lr=1e-2),
+        real={
+            "transforms": ("resize:40", "random_horizontal_flip", "random_crop:32", *CENTRED),
+        },
+    ),
+    # Sequences; a line of metrics.jsonl is the mean of a pass over the data
+    *(_forecaster(f"{cell}_regressor") for cell in ("lstm", "rnn", "gru")),
+    LanguageRecipe(
+        model="ngram_lm", dataset="sonnet", batch_size=1, shuffle=False, epochs=100, log_every=113,
+        optimizer=SGD(lr=1e-2, weight_decay=1e-5),
+    ),
+    TagRecipe(
+        model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
+        evaluate_every=60, optimizer=SGD(lr=1e-2),
+    ),
+    # Adversarial. dcgan: Radford et al. 2016, in the form of a PyTorch course: 28x28, BCE on logits, one
+    # noise batch for both halves of a step.
+    GANRecipe(
         model="dcgan",
         dataset="digits",
         epochs=120,
@@ -20,7 +124,8 @@ RECIPES: dict[str, Recipe] = {
         expect="digits that a person recognises, in about 10 minutes on two cores",
         overrides={"mnist": {"epochs": 5, "take": 50_000, "shuffle": False, "sample_every": 250}},
     ),
-}
+]  # fmt: skip
+RECIPES: dict[str, Recipe] = {recipe.model: recipe for recipe in _RECIPES}
 
 
 def find_recipe(model: str) -> Recipe:

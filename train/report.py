@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from train.plots import is_metric
+
 PLAIN_SECONDS = 5.0  # between lines where there is no terminal
 
 
@@ -85,13 +87,10 @@ class Reporter:
     def metrics(self, record: Mapping[str, Any]) -> None:
         """Shows a record of metrics.jsonl: the losses and the speed."""
         losses = "  ".join(
-            f"{name.replace('_', ' ')} {record[name]:.4f}"
-            for name in record
-            if name.endswith(("loss", "accuracy"))
+            f"{name.replace('_', ' ')} {record[name]:.4g}" for name in record if is_metric(name)
         )
-        status = (
-            f"{losses}  {record['steps_per_second']:.1f} steps/s  {record['images_per_second']:.0f} images/s"
-        )
+        steps, examples = record["steps_per_second"], record["examples_per_second"]
+        status = f"{losses}  {steps:.1f} steps/s  {examples:.0f} examples/s"
         self._progress.update(self._task, status=status)
         last = record["step"] >= self.total_steps
         if not self.console.is_terminal and (last or time.monotonic() - self._last_line > PLAIN_SECONDS):

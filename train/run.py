@@ -6,7 +6,7 @@ running the same command again goes on from there. Arguments are checked before 
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +15,17 @@ import tyro
 from train.commands import parse_flags, run_command, use_compilation_cache
 from train.config import Recipe, read_recipe, read_recipe_json
 from train.data.datasets import DATASETS, find_dataset
+from train.data.preprocess import PREPROCESSING, parse_preprocessing
+from train.data.transforms import TRANSFORMS, parse_transforms
 from train.recipes import RECIPES, find_recipe
 
 PROG = "python -m train.run"
 # What may differ between two invocations of one run: how long it is, and when it tells of itself.
-ADJUSTABLE = {"epochs", "steps", "steps_per_call", "checkpoint_every", "sample_every", "log_every"}
+ADJUSTABLE = {
+    "epochs", "steps", "steps_per_call", "checkpoint_every", "sample_every", "evaluate_every", "log_every",
+    "workers",
+}  # fmt: skip
+POSITIVE = (ADJUSTABLE - {"workers"}) | {"batch_size", "take", "image_size"}
 
 
 @dataclass(frozen=True)
@@ -57,22 +63,13 @@ def main(args: list[str]) -> None:
         find_dataset(chosen.dataset)
         recipe = recipe.on(chosen.dataset)
     command = parse_flags(Command, args, prog=PROG, default=Command(recipe))
-    recipe = command.recipe
+    given, recipe = recipe, command.recipe
+    if recipe.epochs != given.epochs and recipe.steps == given.steps:
+        recipe = replace(recipe, steps=None)  # --epochs counts, where the recipe itself counts steps
     workdir = command.workdir or Path("runs") / recipe.model
-    if recipe.batch_size < 1:
-        raise ValueError(f"--batch-size must be at least 1, got {recipe.batch_size}")
-    for name in (
-        "epochs",
-        "steps",
-        "steps_per_call",
-        "log_every",
-        "checkpoint_every",
-        "sample_every",
-        "take",
-    ):
-        value = getattr(recipe, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    check(recipe)
+    if command.resume:
+        recipe = with_options_of(workdir, recipe)
     kept = prepare_workdir(recipe, workdir, command.resume)
     if kept:
         print(f"the run that was there is kept as {kept}")
@@ -81,6 +78,25 @@ def main(args: list[str]) -> None:
     from train.loop import train
 
     train(recipe, workdir, command.data_dir)
+
+
+def check(recipe: Recipe) -> None:
+    """ValueError for a field that no run can have."""
+    for name in POSITIVE:
+        value = getattr(recipe, name, None)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    for name in ("transforms", "test_transforms"):
+        parse_transforms(getattr(recipe, name, ()))
+    parse_preprocessing(recipe.preprocess)
+
+
+def with_options_of(workdir: Path, recipe: Recipe) -> Recipe:
+    """The recipe with the model options of the run that is in the folder, where it gives none itself."""
+    if not (workdir / "recipe.json").is_file():
+        return recipe
+    options = read_recipe_json(workdir).get("options", {})
+    return replace(recipe, options={**options, **recipe.options})
 
 
 def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
@@ -125,6 +141,8 @@ def listing() -> str:
     lines += [f"  {name:<20} {r.task:<12} on {r.dataset:<18} {r.expect}" for name, r in RECIPES.items()]
     lines += ["tasks", *(f"  {task}" for task in sorted({r.task for r in RECIPES.values()}))]
     lines += ["data sets", *(f"  {name:<20} {d.about}" for name, d in DATASETS.items())]
+    lines += ["transforms", *(f"  {kind.syntax:<46} {kind.about}" for kind in TRANSFORMS.values())]
+    lines += ["preprocessing", *(f"  {kind.syntax:<20} {kind.about}" for kind in PREPROCESSING.values())]
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
 """The state of a run: parameters, buffers and optimizers, split from the model once.
 
-A model is taken apart into what never changes (two graphs, one for training mode and one for
-evaluation mode) and what does: its arrays, as nested dicts by path. The step of a task is a pure
-function of the latter, under one jit, with donated state; `nnx.merge(graph, params, buffers)` is
-the model again.
+A model is taken apart into what never changes (its Blueprint) and what does: its arrays, as nested
+dicts by path. The step of a task is a pure function of the latter, under one jit, with donated state;
+`blueprint.train(params, buffers, key)` is the model again. What it draws by itself, dropout masks,
+follows from the key.
 """
 
 import dataclasses
@@ -21,6 +21,9 @@ from train.config import Recipe
 from train.optim import OPTIMIZERS
 
 Tree = dict[str, Any]  # nested, by path
+BUFFERS = nnx.Not(nnx.Any(nnx.Param, nnx.RngState))
+# The model's option: what of the data it counts.
+SIZES = {"num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags"}
 
 
 class TrainState(NamedTuple):
@@ -36,11 +39,41 @@ class TrainState(NamedTuple):
     optimizers: dict[str, Any]
 
 
-class Graphs(NamedTuple):
-    """A model without its variables, in both modes."""
+class Blueprint(NamedTuple):
+    """A model without its arrays, in both modes.
 
-    train: nnx.GraphDef
-    eval: nnx.GraphDef
+    streams: the random streams of its layers, by path; empty where no layer draws.
+    """
+
+    train_graph: nnx.GraphDef
+    eval_graph: nnx.GraphDef
+    streams: Tree
+
+    def train(self, params: Tree, buffers: Tree, key: jax.Array | None = None) -> nnx.Module:
+        """The model in training mode; what its layers draw follows from the key."""
+        return nnx.merge(self.train_graph, params, self._keyed(key), buffers)
+
+    def eval(self, params: Tree, buffers: Tree) -> nnx.Module:
+        """The model in evaluation mode."""
+        return nnx.merge(self.eval_graph, params, self.streams, buffers)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a layer draws random numbers in training."""
+        return bool(jax.tree.leaves(self.streams))
+
+    def _keyed(self, key: jax.Array | None) -> Tree:
+        """The streams begun anew from a key, each from its own."""
+        if key is None:
+            return self.streams
+        leaves, structure = jax.tree.flatten(self.streams)
+        anew = [
+            jax.random.fold_in(key, number)
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else jnp.zeros_like(leaf)
+            for number, leaf in enumerate(leaves)
+        ]
+        return jax.tree.unflatten(structure, anew)
 
 
 Transformations = Mapping[str, optax.GradientTransformation]
@@ -49,16 +82,16 @@ Transformations = Mapping[str, optax.GradientTransformation]
 def build_model(recipe: Recipe) -> nnx.Module:
     """The recipe's model with its first weights, from the recipe's seed.
 
-    Under one jit: drawn eagerly, every shape would be compiled on its own.
+    Under one jit: drawn eagerly, every shape would be compiled on its own. ValueError for options
+    that the model has not.
     """
-
-    cls = MODELS[recipe.model]
-    known = inspect.signature(cls.__init__).parameters.keys() - {"self", "rngs"}
-    unknown = recipe.options.keys() - known
+    unknown = recipe.options.keys() - model_options(recipe.model)
     if unknown:
+        known = ", ".join(sorted(model_options(recipe.model)))
         raise ValueError(
-            f"{recipe.model} has no option {', '.join(sorted(unknown))}: there are {', '.join(sorted(known))}"
+            f"{recipe.model} has no option {', '.join(sorted(unknown))}: there are {known or 'none'}"
         )
+    cls = MODELS[recipe.model]
     return nnx.jit(lambda: cls(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
 
 
@@ -67,18 +100,40 @@ def abstract_model(recipe: Recipe) -> nnx.Module:
     return nnx.eval_shape(lambda: MODELS[recipe.model](**recipe.options, rngs=nnx.Rngs(0)))
 
 
-def split_model(model: nnx.Module) -> tuple[Graphs, Tree, Tree]:
-    """model -> (graphs, params, buffers). The model itself is left in training mode."""
+def model_options(model: str) -> dict[str, Any]:
+    """The options that a model takes, with their defaults."""
+    parameters = inspect.signature(MODELS[model].__init__).parameters
+    return {name: p.default for name, p in parameters.items() if name not in ("self", "rngs")}
+
+
+def fit_options(recipe: Recipe, meta: Mapping[str, Any]) -> Recipe:
+    """The recipe with those options that follow from the data, where they are not given.
+
+    meta: what a data set says of itself; its {"classes": [...]} makes the option num_classes.
+    """
+    known = model_options(recipe.model)
+    fitting = {
+        option: len(meta[name])
+        for option, name in SIZES.items()
+        if name in meta and option in known and option not in recipe.options
+    }
+    differing = {option: size for option, size in fitting.items() if size != known[option]}
+    return dataclasses.replace(recipe, options={**recipe.options, **differing})
+
+
+def split_model(model: nnx.Module) -> tuple[Blueprint, Tree, Tree]:
+    """model -> (blueprint, params, buffers). The model itself is left in training mode."""
     model.eval()
     eval_graph = nnx.graphdef(model)
     model.train()
-    graph, params, buffers = nnx.split(model, nnx.Param, ...)
-    return Graphs(graph, eval_graph), nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
+    graph, *states = nnx.split(model, nnx.Param, nnx.RngState, ...)
+    params, streams, buffers = map(nnx.to_pure_dict, states)
+    return Blueprint(graph, eval_graph, streams), params, buffers
 
 
 def buffers_of(model: nnx.Module) -> Tree:
     """What a forward pass may have changed: batch statistics and their counts."""
-    return nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.Param)))
+    return nnx.to_pure_dict(nnx.state(model, BUFFERS))
 
 
 def transformations_of(recipe: Recipe) -> dict[str, optax.GradientTransformation]:
@@ -104,20 +159,24 @@ def descend(
     state: TrainState,
     child: str,
     tx: optax.GradientTransformation,
-    loss_of: Callable[[Tree], tuple[jax.Array, Tree]],
-) -> tuple[TrainState, jax.Array]:
-    """One optimizer step of `child` down loss_of(params) -> (loss, buffers); others stay fixed."""
+    loss_of: Callable[[Tree], tuple[jax.Array, tuple[Tree, Any]]],
+) -> tuple[TrainState, jax.Array, Any]:
+    """One optimizer step of `child` down loss_of(params) -> (loss, (buffers, more)); others stay fixed.
+
+    Returns (the new state, the loss, more).
+    """
 
     def loss_of_part(values):
         params = {**state.params, child: values} if child else values
         return loss_of(params)
 
     values = part(state.params, child)
-    (loss, buffers), gradients = jax.value_and_grad(loss_of_part, has_aux=True)(values)
+    (loss, (buffers, more)), gradients = jax.value_and_grad(loss_of_part, has_aux=True)(values)
     updates, optimizer = tx.update(gradients, state.optimizers[child], values)
     values = optax.apply_updates(values, updates)
-    return state._replace(
+    state = state._replace(
         params={**state.params, child: values} if child else values,
         buffers=buffers,
         optimizers={**state.optimizers, child: optimizer},
-    ), loss
+    )
+    return state, loss, more

@@ -2,10 +2,12 @@
 
 A task is built from a recipe and a model, and gives the loop:
 
-    task.state()                        the TrainState before the first step
-    task.draw(key, batch_size)          the random numbers of one step
-    task.step(state, batch, noise)      (state, losses): pure, and the only thing that trains
-    task.pictures(state)                {name: (N, H, W, C) uint8}, to look at while it trains
+    task.state()                            the TrainState before the first step
+    task.prepare(batch, key)                a batch as the step takes it: transformed
+    task.draw(key, batch_size)              the random numbers of one step
+    task.step(state, batch, noise)          (state, losses): pure, and the only thing that trains
+    task.evaluate(state, batch)             {name: sum over the examples} of test data, or None
+    task.save_pictures(state, data, path)   what shows how training goes
 
 The random numbers are an argument of the step so that the certificate can give the same to both
 frameworks.

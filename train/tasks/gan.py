@@ -6,19 +6,15 @@ the generator runs anew for its own half, so its batch statistics move twice a s
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
 from train.config import GANRecipe
-from train.data.resident import PICTURES, normalize, stream
-from train.state import (
-    TrainState,
-    buffers_of,
-    descend,
-    init_state,
-    split_model,
-    transformations_of,
-)
+from train.data.streams import PICTURES, stream
+from train.pictures import save_grid
+from train.state import TrainState, buffers_of, descend
+from train.tasks import base
 
 
 def bce_discriminator_loss(real, fake):
@@ -36,49 +32,48 @@ LOSSES = {"bce": (bce_discriminator_loss, bce_generator_loss)}
 PICTURE_COUNT = 64
 
 
-class Task:
+class Task(base.Task):
     """The model has the children `generator`, with `noise_features`, and `discriminator`."""
 
     def __init__(self, recipe: GANRecipe, model: nnx.Module):
-        self.recipe = recipe
-        self.graphs, self._params, self._buffers = split_model(model)
+        super().__init__(recipe, model)
         self.noise_features = model.generator.noise_features
-        self.transformations = transformations_of(recipe)
         self.discriminator_loss, self.generator_loss = LOSSES[recipe.loss]
+        self._samples = jax.jit(self.samples)
 
-    def state(self) -> TrainState:
-        return init_state(self._params, self._buffers, self.transformations)
-
-    def draw(self, key, batch_size: int) -> dict[str, jax.Array]:
+    def draw(self, key, batch_size: int) -> base.Batch:
         """{"z": (batch_size, noise_features)}"""
         shape = (batch_size, self.noise_features)
         if self.recipe.noise == "normal":
             return {"z": jax.random.normal(key, shape)}
         return {"z": jax.random.uniform(key, shape, minval=-1)}
 
-    def step(self, state: TrainState, batch, noise) -> tuple[TrainState, dict[str, jax.Array]]:
-        images, z = normalize(batch["image"]), noise["z"]
+    def step(self, state: TrainState, batch, noise) -> tuple[TrainState, base.Batch]:
+        images, z = batch["image"], noise["z"]
 
         def discriminator_loss(params):
-            model = nnx.merge(self.graphs.train, params, state.buffers)
+            model = self.model(params, state.buffers, noise)
             fake = model.generator(z)
             loss = self.discriminator_loss(model.discriminator(images), model.discriminator(fake))
-            return loss, buffers_of(model)
+            return loss, (buffers_of(model), None)
 
-        state, loss_d = descend(
+        state, loss_d, _ = descend(
             state, "discriminator", self.transformations["discriminator"], discriminator_loss
         )
 
         def generator_loss(params):
-            model = nnx.merge(self.graphs.train, params, state.buffers)
+            model = self.model(params, state.buffers, noise)
             loss = self.generator_loss(model.discriminator(model.generator(z)))
-            return loss, buffers_of(model)
+            return loss, (buffers_of(model), None)
 
-        state, loss_g = descend(state, "generator", self.transformations["generator"], generator_loss)
+        state, loss_g, _ = descend(state, "generator", self.transformations["generator"], generator_loss)
         return state._replace(step=state.step + 1), {"discriminator_loss": loss_d, "generator_loss": loss_g}
 
-    def pictures(self, state: TrainState) -> dict[str, jax.Array]:
-        """Samples from noise that is the same at every call: {"samples": (64, H, W, C) uint8}."""
+    def samples(self, state: TrainState) -> jax.Array:
+        """Images from noise that is the same at every call: (64, H, W, C) uint8."""
         z = self.draw(stream(self.recipe.seed, PICTURES), PICTURE_COUNT)["z"]
-        model = nnx.merge(self.graphs.eval, state.params, state.buffers)
-        return {"samples": jnp.clip((model.generator(z) + 1) * 127.5 + 0.5, 0, 255).astype(jnp.uint8)}
+        images = self.blueprint.eval(state.params, state.buffers).generator(z)
+        return jnp.clip((images + 1) * 127.5 + 0.5, 0, 255).astype(jnp.uint8)
+
+    def save_pictures(self, state: TrainState, data, path_of: base.PathOf) -> None:
+        save_grid(np.asarray(self._samples(state)), path_of("samples"))

@@ -1,0 +1,172 @@
+"""Whole passes over the data, against torch's loop: `python -m benchmarks.epoch --model ngram_lm`.
+
+For models whose pass is many small steps, or one step on all of the data, what costs time is the loop. Ours
+is the one that `train.run` runs: as many steps in a dispatch as the recipe's lines of metrics allow, batches
+gathered inside. torch's is the reference step, eagerly, over the same batches in the same order, which lie
+ready as tensors; once with all of torch's threads and once with one, which suits small steps. All in float32,
+from the same weights, in one process, interleaved. The last column is the better of torch's times over ours:
+above 1, JAX is faster.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+
+import torch_models
+from benchmarks.common import device_name, table_head, table_line, torch_device, torch_tensor, write_json
+from benchmarks.timing import Timing, interleaved
+from convert import to_torch
+from convert.lockstep import build_torch_optimizers
+from torch_models.steps import STEPS
+from train.commands import parse_flags, run_command
+from train.config import Recipe
+from train.data.feeds import Feed, make_feed
+from train.data.streams import AUGMENT, stream
+from train.lookup import look_up
+from train.loop import Cadence, advance, fast_steps_per_call
+from train.recipes import find_recipe
+from train.runs import load_recipe_data
+from train.state import build_model, fit_options
+from train.tasks import build_task
+
+PROG = "python -m benchmarks.epoch"
+MODELS = (
+    "linear_regression", "logistic_regression", "polynomial_regression", "fashion_mlp", "mlp_bn",
+    "lstm_regressor", "rnn_regressor", "gru_regressor", "ngram_lm", "lstm_tagger",
+)  # fmt: skip
+COLUMNS = (
+    "model", "steps a pass", "steps a dispatch", "Flax passes/s", "torch passes/s", "torch, 1 thread", "best torch / Flax"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Time whole passes of the training loop of one model, or of all, against torch's."""
+
+    model: str
+    """Name of the model, or "all"."""
+    rounds: int = 10
+    """Interleaved rounds; each is one dispatch of ours, and the same steps in torch."""
+    data_dir: Path = Path("data")
+    """Where data sets are kept."""
+    json: Path | None = None
+    """Also write the table to this file."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Milliseconds of `steps` steps, those of one dispatch; steps_per_pass: those of a pass over the data."""
+
+    model: str
+    device: str
+    steps_per_pass: int
+    steps: int
+    flax: Timing
+    torch: Timing
+    torch_one_thread: Timing
+
+    @property
+    def ratio(self) -> float:
+        return min(self.torch.median, self.torch_one_thread.median) / self.flax.median
+
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        passes = self.steps / self.steps_per_pass
+        rates = (
+            f"{passes / side.median * 1e3:.4g}" for side in (self.flax, self.torch, self.torch_one_thread)
+        )
+        return self.model, self.steps_per_pass, self.steps, *rates, self.ratio
+
+
+def time_epoch(recipe: Recipe, data_dir: Path, rounds: int) -> Row:
+    """Times one dispatch of our loop against the same steps in torch."""
+    ours, theirs, feed, steps = contenders(recipe, data_dir)
+    timings = interleaved(
+        {"flax": ours, "torch": theirs, "torch_one_thread": lambda: _on_one_thread(theirs)}, rounds=rounds
+    )
+    return Row(recipe.model, device_name(), feed.steps_per_epoch, steps, **timings)
+
+
+def contenders(recipe: Recipe, data_dir: Path) -> tuple[Callable, Callable, Feed, int]:
+    """(our steps, torch's steps, the feed, how many steps each call takes).
+
+    Both give the losses of their steps, {name: (steps,)}; they go on where their last call ended, ours in
+    the order of the pass that it is in, torch in that of the first.
+    """
+    data = load_recipe_data(recipe, data_dir)
+    recipe = dataclasses.replace(fit_options(recipe, data.meta), stop_below=None)
+    feed = make_feed(
+        data.train, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed, take=recipe.take
+    )
+    model = build_model(recipe)
+    task = build_task(recipe, model)
+    longest = recipe.steps_per_call or fast_steps_per_call(model)
+    steps = min(longest, Cadence.of(recipe, feed).until_next(0))
+    twin = to_torch(model, torch_models.MODELS[recipe.model](**recipe.options)).to(torch_device())
+    return _our_steps(task, feed, steps), _their_steps(recipe, twin, task, feed, steps), feed, steps
+
+
+def _our_steps(task: Any, feed: Feed, steps: int) -> Callable[[], dict[str, Any]]:
+    call, state, first = advance(task, feed, steps), jax.tree.map(jnp.copy, task.state()), 0
+
+    def dispatch() -> dict[str, Any]:
+        nonlocal state, first
+        state, losses = call(state, feed.inputs(first, steps), jnp.asarray(steps, jnp.int32))
+        first += steps
+        return jax.block_until_ready(losses)
+
+    return dispatch
+
+
+def _their_steps(
+    recipe: Recipe, model: torch.nn.Module, task: Any, feed: Feed, steps: int
+) -> Callable[[], dict[str, Any]]:
+    device = torch_device()
+    step = STEPS[recipe.task](model, build_torch_optimizers(recipe, model), **recipe.step_options)
+    batches = []
+    for number in range(min(steps, feed.steps_per_epoch)):
+        augment = jax.random.fold_in(stream(recipe.seed, AUGMENT), number)
+        batch = jax.device_get(task.prepare(feed.batch(feed.inputs(number, 1), number), augment))
+        tensors = {name: torch_tensor(array, device) for name, array in batch.items()}
+        batches.append({name: t if t.is_floating_point() else t.long() for name, t in tensors.items()})
+
+    def loop() -> dict[str, Any]:
+        losses: list[dict[str, torch.Tensor]] = []
+        for number in range(steps):
+            losses.append(step(batches[number % len(batches)], {}))
+        return {name: torch.stack([values[name] for values in losses]).cpu() for name in losses[0]}
+
+    return loop
+
+
+def _on_one_thread(call: Callable[[], object]) -> object:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return call()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def main(args: list[str]) -> None:
+    flags = parse_flags(Flags, args, prog=PROG)
+    names = MODELS if flags.model == "all" else (find_recipe(flags.model).model,)
+    for name in names:
+        look_up(dict.fromkeys(MODELS), name, "model with many steps in a dispatch")
+    print(f"{device_name()}, rounds: {flags.rounds}\n\n{table_head(COLUMNS)}", flush=True)
+    rows = []
+    for name in names:
+        rows.append(time_epoch(find_recipe(name), flags.data_dir, flags.rounds))
+        print(table_line(rows[-1].cells), flush=True)
+    if flags.json:
+        write_json(rows, flags.json)
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)

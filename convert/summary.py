@@ -1,0 +1,143 @@
+"""Both twins of a model, layer beside layer: `python -m train.summary --model lenet5`.
+
+Every layer that is called, with the shape that it puts out for one example and the parameters that it
+holds, in Flax (channels last) and in PyTorch (channels first). Nothing is computed: shapes alone.
+"""
+
+import dataclasses
+import math
+import sys
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+
+import torch_models
+from convert.compare import hooked, recorded, to_torch_input
+from convert.lockstep import child_of
+from convert.twins import find_twin
+from convert.weights import dotted, flat_variables
+from train.commands import parse_flags, run_command
+from train.recipes import find_recipe
+from train.state import abstract_model
+
+PROG = "python -m train.summary"
+BATCH = 2  # a batch norm in training mode needs two; the table leaves the axis out
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Show both twins of a model side by side."""
+
+    model: str
+    """Name of the model; see python -m train.run --list."""
+    options: dict[str, int | float | str] = field(default_factory=dict)
+    """Arguments of the model's class: NAME VALUE NAME VALUE ..."""
+
+
+class Row(NamedTuple):
+    """One layer by its path. Shapes are those of its output for one example; None where not called."""
+
+    path: str
+    kind: str
+    flax_shape: str
+    torch_shape: str
+    flax_parameters: int
+    torch_parameters: int
+
+
+def summarise(model: str, options: dict[str, Any] | None = None) -> list[Row]:
+    """The rows of a model's innermost layers, in the order of their calls.
+
+    Errors: ValueError for an unknown model or options that it does not take.
+    """
+    recipe = dataclasses.replace(find_recipe(model), options=options or {})
+    ours = abstract_model(recipe)
+    with torch.device("meta"):
+        theirs = torch_models.MODELS[model](**recipe.options)
+    rows = []
+    for child, examples in find_twin(model).examples.items():
+        rng = np.random.default_rng(0)
+        arrays = [example.draw(rng, BATCH) for example in examples]
+        arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
+        flax_shapes = _flax_shapes(child_of(ours, child), arrays)
+        torch_shapes = _torch_shapes(child_of(theirs, child), arrays)
+        rows += _rows(child, child_of(ours, child), child_of(theirs, child), flax_shapes, torch_shapes)
+    return rows
+
+
+def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray]) -> dict[str, str]:
+    called: list[str] = []
+    graph, state = nnx.split(module)
+
+    def call(state):
+        model = nnx.merge(graph, state)
+        with recorded(model) as layers:
+            model(*map(jnp.asarray, arrays))
+        called[:] = layers
+        return dict(layers)
+
+    shapes = jax.eval_shape(call, state)
+    return {name: _shape(shapes[name]) for name in called}
+
+
+def _torch_shapes(module: torch.nn.Module, arrays: list[np.ndarray]) -> dict[str, str]:
+    with hooked(module) as layers, torch.no_grad():
+        module(*(to_torch_input(array).to("meta") for array in arrays))
+    return {name: _shape(output) for name, output in layers.items()}
+
+
+def _shape(output: Any) -> str:
+    return ", ".join("x".join(map(str, leaf.shape[1:])) or "1" for leaf in jax.tree.leaves(output))
+
+
+def _rows(child: str, ours: nnx.Module, theirs: torch.nn.Module, flax_shapes, torch_shapes) -> list[Row]:
+    modules = {dotted(path): module for path, module in nnx.iter_modules(ours)}
+    twins = dict(theirs.named_modules())
+    inner = [name for name in flax_shapes if name in twins and not any(twins[name].children())]
+    counts: dict[str, int] = {}
+    for path, variable in flat_variables(ours).items():
+        if isinstance(variable, nnx.Param):
+            owner = next((n for n in inner if dotted(path).startswith(f"{n}.")), "")
+            counts[owner] = counts.get(owner, 0) + math.prod(variable.shape)
+    rows = []
+    for name in inner:
+        held = sum(parameter.numel() for parameter in twins[name].parameters())
+        path = f"{child}.{name}" if child else name
+        kind = type(modules[name]).__name__
+        rows.append(Row(path, kind, flax_shapes[name], torch_shapes[name], counts.get(name, 0), held))
+    return rows
+
+
+def table_of(model: str, rows: list[Row]) -> Any:
+    """The rows as a rich table, with the totals below."""
+    from rich.table import Table
+
+    totals = [sum(row[place] for row in rows) for place in (4, 5)]
+    table = Table(title=model, title_justify="left", show_footer=True)
+    table.add_column("layer", "total")
+    table.add_column("kind")
+    for side in ("Flax output", "PyTorch output"):
+        table.add_column(side)
+    for side, total in zip(("Flax parameters", "PyTorch parameters"), totals, strict=True):
+        table.add_column(side, f"{total:,}", justify="right")
+    for row in rows:
+        counts = [f"{n:,}" if n else "" for n in row[4:]]
+        table.add_row(*row[:4], *counts)
+    return table
+
+
+def main(args: list[str]) -> None:
+    from rich.console import Console
+
+    flags = parse_flags(Flags, args, prog=PROG)
+    width = None if sys.stdout.isatty() else 120
+    Console(highlight=False, width=width).print(table_of(flags.model, summarise(flags.model, flags.options)))
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)

@@ -1,0 +1,74 @@
+"""What was trained and proven, as one table: made of run folders, not by hand."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from convert.weights import flat_variables
+from train.config import read_recipe
+from train.report import duration, read_metrics
+from train.state import abstract_model
+
+COLUMNS = (
+    "model", "parameters", "data", "steps", "result", "training", "forward", "gradient", "20 steps", "export",
+)  # fmt: skip
+NOTE = (
+    "Errors are the largest in float64 of the certificate on the trained weights, against PyTorch: "
+    "max|a - b| / max(1, max|b|). Those marked * are of the small variant. "
+    "Export: the TorchScript file in a process of its own against the Flax model, in float32."
+)
+
+
+def markdown(workdirs: Sequence[Path]) -> str:
+    """The table of run folders that `to-torch` has been run on, as Markdown.
+
+    Errors: ValueError for a folder that holds no such run.
+    """
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(row(workdir) for workdir in workdirs)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{NOTE}\n"
+
+
+def row(workdir: Path) -> list[str]:
+    """The cells of one run."""
+    recipe = read_recipe(workdir)
+    records = read_metrics(workdir)
+    path = workdir / "export" / "certificate.json"
+    if not records or not path.is_file():
+        raise ValueError(
+            f"{workdir} has no metrics or no certificate: train it, then python -m convert to-torch"
+        )
+    certificate = json.loads(path.read_text())
+    variables = flat_variables(abstract_model(recipe)).values()
+    parameters = sum(math.prod(v.shape) for v in variables if isinstance(v, nnx.Param))
+    last = records[-1]
+    exports = certificate["exports"].values()
+    return [
+        recipe.model, f"{parameters:,}", recipe.dataset, str(last["step"]), _result(last),
+        duration(last["seconds"]), *_errors(certificate),
+        f"{max(exports):.0e}" if exports else "none",
+    ]  # fmt: skip
+
+
+def _result(record: dict[str, Any]) -> str:
+    """What tells most of a run: the accuracy on the test split, or the losses."""
+    for name in ("test_accuracy", "accuracy", "test_perplexity", "perplexity", "test_loss"):
+        if name in record:
+            return f"{name.replace('_', ' ')} {record[name]:.4g}"
+    losses = [name for name in record if name.endswith("loss")]
+    return ", ".join(f"{name.replace('_', ' ')} {record[name]:.3g}" for name in losses)
+
+
+def _errors(certificate: dict[str, Any]) -> list[str]:
+    """The largest float64 errors forward, of gradients, and after the steps; FAIL where a check fails."""
+    cells = []
+    for kind in ("forward", "gradients", "steps"):
+        checks = [c for c in certificate["checks"] if c["dtype"] == "float64" and kind in c["name"]]
+        worst = max(check["error"] for check in checks)
+        small = "*" if any("small variant" in check["name"] for check in checks) else ""
+        failed = "" if all(check["passed"] for check in checks) else " FAIL"
+        cells.append(f"{worst:.0e}{small}{failed}")
+    return cells

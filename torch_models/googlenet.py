@@ -1,0 +1,182 @@
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2015), as torchvision has it.
+
+The same keys and shapes, so that its published weights load; with batch norm, and with its known
+slip: what the paper calls a 5x5 convolution is one of 3x3. InceptionA is the first block of
+"Rethinking the Inception Architecture for Computer Vision" (2016).
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+
+class BasicConv2d(nn.Module):
+    """Convolution without bias, batch norm with eps 1e-3, ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
+    ):  # fmt: skip
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.bn(self.conv(x)))
+
+
+class Inception(nn.Module):
+    """Four branches side by side: (N, in_channels, H, W) -> (N, ch1x1 + ch3x3 + ch5x5 + pool_proj, H, W).
+
+    ch3x3red, ch5x5red: the channels to which a 1x1 convolution reduces the input before.
+    """
+
+    def __init__(
+        self, in_channels: int, ch1x1: int, ch3x3red: int, ch3x3: int, ch5x5red: int, ch5x5: int,
+        pool_proj: int,
+    ):  # fmt: skip
+        super().__init__()
+        self.branch1 = BasicConv2d(in_channels, ch1x1, 1)
+        self.branch2 = nn.Sequential(
+            BasicConv2d(in_channels, ch3x3red, 1),
+            BasicConv2d(ch3x3red, ch3x3, 3, padding=1),
+        )
+        self.branch3 = nn.Sequential(
+            BasicConv2d(in_channels, ch5x5red, 1),
+            BasicConv2d(ch5x5red, ch5x5, 3, padding=1),
+        )
+        self.branch4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1, ceil_mode=True),
+            BasicConv2d(in_channels, pool_proj, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)]
+        return torch.cat(branches, dim=1)
+
+
+class InceptionAux(nn.Module):
+    """An auxiliary head: (N, in_channels, H, W) -> logits (N, num_classes)."""
+
+    def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float = 0.7):
+        super().__init__()
+        self.avgpool = nn.AdaptiveAvgPool2d(4)
+        self.conv = BasicConv2d(in_channels, channels, 1)
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(channels * 4 * 4, 8 * channels)
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(8 * channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.flatten(self.conv(self.avgpool(x)))
+        return self.fc2(self.dropout(self.relu(self.fc1(x))))
+
+
+class GoogLeNet(nn.Module):
+    """Images (N, 3, H, W) -> logits (N, num_classes).
+
+    With aux_logits, in training: (logits, aux2, aux1), each (N, num_classes), the auxiliary heads'
+    to be weighted 0.3 in the loss. transform_input: take images normalised by ImageNet's mean and
+    deviation to the [-1, 1] that the published weights were trained on. width: the channels of the
+    first convolution, a multiple of 8; all others scale with it.
+    """
+
+    # Final: TorchScript leaves out the branches that are never taken.
+    aux_logits: Final[bool]
+    transform_input: Final[bool]
+
+    def __init__(
+        self, num_classes: int = 1000, aux_logits: bool = True, transform_input: bool = False,
+        dropout: float = 0.2, dropout_aux: float = 0.7, width: int = 64,
+    ):  # fmt: skip
+        super().__init__()
+        if width < 8 or width % 8:
+            raise ValueError(f"googlenet's width must be a multiple of 8, got {width}")
+        self.aux_logits, self.transform_input = aux_logits, transform_input
+
+        def scaled(*counts: int) -> list[int]:
+            return [count * width // 64 for count in counts]
+
+        self.conv1 = BasicConv2d(3, width, 7, stride=2, padding=3)
+        self.maxpool1 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        self.conv2 = BasicConv2d(width, width, 1)
+        self.conv3 = BasicConv2d(width, 3 * width, 3, padding=1)
+        self.maxpool2 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        self.inception3a = Inception(*scaled(192, 64, 96, 128, 16, 32, 32))
+        self.inception3b = Inception(*scaled(256, 128, 128, 192, 32, 96, 64))
+        self.maxpool3 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        self.inception4a = Inception(*scaled(480, 192, 96, 208, 16, 48, 64))
+        self.inception4b = Inception(*scaled(512, 160, 112, 224, 24, 64, 64))
+        self.inception4c = Inception(*scaled(512, 128, 128, 256, 24, 64, 64))
+        self.inception4d = Inception(*scaled(512, 112, 144, 288, 32, 64, 64))
+        self.inception4e = Inception(*scaled(528, 256, 160, 320, 32, 128, 128))
+        self.maxpool4 = nn.MaxPool2d(2, stride=2, ceil_mode=True)
+        self.inception5a = Inception(*scaled(832, 256, 160, 320, 32, 128, 128))
+        self.inception5b = Inception(*scaled(832, 384, 192, 384, 48, 128, 128))
+        if aux_logits:
+            self.aux1 = InceptionAux(*scaled(512, 128), num_classes, dropout_aux)
+            self.aux2 = InceptionAux(*scaled(528, 128), num_classes, dropout_aux)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(16 * width, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.01, a=-2, b=2)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+        if self.transform_input:
+            images = self._transformed(images)
+        x = self.maxpool1(self.conv1(images))
+        x = self.maxpool2(self.conv3(self.conv2(x)))
+        x = self.maxpool3(self.inception3b(self.inception3a(x)))
+        early = self.inception4a(x)
+        late = self.inception4d(self.inception4c(self.inception4b(early)))
+        x = self.maxpool4(self.inception4e(late))
+        x = self.inception5b(self.inception5a(x))
+        logits = self.fc(self.dropout(self.flatten(self.avgpool(x))))
+        if self.aux_logits and self.training:
+            return logits, self.aux2(late), self.aux1(early)
+        return logits
+
+    def _transformed(self, images: Tensor) -> Tensor:
+        """x * deviation + mean is in [0, 1]; that to [-1, 1]."""
+        red = images[:, 0:1] * (0.229 / 0.5) + (0.485 - 0.5) / 0.5
+        green = images[:, 1:2] * (0.224 / 0.5) + (0.456 - 0.5) / 0.5
+        blue = images[:, 2:3] * (0.225 / 0.5) + (0.406 - 0.5) / 0.5
+        return torch.cat([red, green, blue], dim=1)
+
+
+class InceptionA(nn.Module):
+    """Four branches side by side: (N, in_channels, H, W) -> (N, 224 + pool_features, H, W).
+
+    The second is a true 5x5 convolution, the third two of 3x3, the fourth an average pool.
+    """
+
+    def __init__(self, in_channels: int, pool_features: int):
+        super().__init__()
+        self.branch1 = BasicConv2d(in_channels, 64, 1)
+        self.branch2 = nn.Sequential(
+            BasicConv2d(in_channels, 48, 1),
+            BasicConv2d(48, 64, 5, padding=2),
+        )
+        self.branch3 = nn.Sequential(
+            BasicConv2d(in_channels, 64, 1),
+            BasicConv2d(64, 96, 3, padding=1),
+            BasicConv2d(96, 96, 3, padding=1),
+        )
+        self.branch4 = nn.Sequential(
+            nn.AvgPool2d(3, stride=1, padding=1),
+            BasicConv2d(in_channels, pool_features, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)]
+        return torch.cat(branches, dim=1)
+
+
+MODELS = {"googlenet": GoogLeNet}

@@ -1,0 +1,95 @@
+"""Networks on sequences: regressors of a series, a trigram language model, a part-of-speech tagger."""
+
+import torch
+from torch import Tensor, nn
+
+
+class _Regressor(nn.Module):
+    """Windows of values (T, N, input_features) -> the next value at every step (T, N, 1).
+
+    A recurrent network of num_layers, hidden_features wide, from a state of zeros, and one linear layer.
+    """
+
+    def __init__(self, input_features: int = 2, hidden_features: int = 4, num_layers: int = 2):
+        super().__init__()
+        self.rnn = self.layer(input_features, hidden_features, num_layers)
+        self.fc = nn.Linear(hidden_features, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, _ = self.rnn(x)
+        return self.fc(output)
+
+
+class LSTMRegressor(_Regressor):
+    __doc__ = _Regressor.__doc__
+    layer = nn.LSTM
+
+
+class RNNRegressor(_Regressor):
+    __doc__ = _Regressor.__doc__
+    layer = nn.RNN
+
+
+class GRURegressor(_Regressor):
+    __doc__ = _Regressor.__doc__
+    layer = nn.GRU
+
+
+class NGramLanguageModel(nn.Module):
+    """Two words (N, 2) int -> logits of the word that follows (N, vocabulary_size).
+
+    Y. Bengio et al., "A neural probabilistic language model" (2003).
+    """
+
+    def __init__(self, vocabulary_size: int = 97, embedding_features: int = 10, hidden_features: int = 128):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding_features)
+        self.fc = nn.Sequential(
+            nn.Linear(2 * embedding_features, hidden_features),
+            nn.ReLU(),
+            nn.Linear(hidden_features, vocabulary_size),
+        )
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.fc(self.embedding(words).flatten(1))
+
+
+class LSTMTagger(nn.Module):
+    """Words of sentences -> logits of their tags (N, L, num_tags).
+
+    words: (N, L) int. characters: (N, L, C) int, the letters of each word. lengths: (N, L) int, how many
+    of the C letters are the word's, from 1; those behind them change nothing, nor do words behind the end
+    of a sentence. The last row of each table is for what was never seen.
+    """
+
+    def __init__(
+        self, vocabulary_size: int = 8, num_tags: int = 3, word_features: int = 100,
+        alphabet_size: int = 26, character_features: int = 10, character_hidden: int = 50,
+        hidden_features: int = 128,
+    ):  # fmt: skip
+        super().__init__()
+        self.word_embedding = nn.Embedding(vocabulary_size + 1, word_features)
+        self.character_embedding = nn.Embedding(alphabet_size + 1, character_features)
+        self.character_lstm = nn.LSTM(character_features, character_hidden, batch_first=True)
+        self.lstm = nn.LSTM(word_features + character_hidden, hidden_features, batch_first=True)
+        self.fc = nn.Linear(hidden_features, num_tags)
+
+    def forward(self, words: Tensor, characters: Tensor, lengths: Tensor) -> Tensor:
+        spelling = self.character_embedding(characters.flatten(0, 1))
+        output, _ = self.character_lstm(spelling)  # (N * L, C, character_hidden)
+        last = lengths.long().view(-1, 1, 1) - 1
+        spelling = output.gather(1, last.expand(-1, 1, output.shape[2])).view(
+            words.shape[0], words.shape[1], -1
+        )
+        x = torch.cat([self.word_embedding(words), spelling], dim=-1)
+        output, _ = self.lstm(x)
+        return self.fc(output)
+
+
+MODELS = {
+    "lstm_regressor": LSTMRegressor,
+    "rnn_regressor": RNNRegressor,
+    "gru_regressor": GRURegressor,
+    "ngram_lm": NGramLanguageModel,
+    "lstm_tagger": LSTMTagger,
+}

@@ -1,0 +1,205 @@
+"""Residual networks: He et al., "Deep Residual Learning for Image Recognition" (2016).
+
+resnet18, resnet34 and resnet50 are torchvision's: the same keys, shapes and initialisation, so that
+its published weights load. resnet_cifar is a small one for 32x32 images with a block of its own.
+"""
+
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions: (N, in_channels, H, W) -> (N, channels, H/stride, W/stride)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = _downsample(in_channels, channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + self.downsample(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions: (N, in_channels, H, W) -> (N, 4 * channels, H/stride, W/stride).
+
+    The 3x3 convolution has the stride: torchvision's choice (v1.5), not the paper's.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * channels)
+        self.relu = nn.ReLU()
+        self.downsample = _downsample(in_channels, 4 * channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + self.downsample(x))
+
+
+def _downsample(in_channels: int, out_channels: int, stride: int):
+    """The shortcut: the input itself, or its projection where the shape changes."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+
+
+def _stage(block, count: int, in_channels: int, channels: int, stride: int):
+    """`count` blocks in a row, the first of which has the stride."""
+    blocks = [block(in_channels, channels, stride)]
+    for _ in range(1, count):
+        blocks.append(block(channels * block.expansion, channels))
+    return nn.Sequential(*blocks)
+
+
+class ResNet(nn.Module):
+    """Images (N, 3, H, W) -> logits (N, num_classes); width: the channels of the first stage.
+
+    A subclass says which block, and how many of them each of the four stages has.
+    """
+
+    block: type[BasicBlock | Bottleneck]
+    stages: tuple[int, ...]
+
+    def __init__(self, num_classes: int = 1000, width: int = 64):
+        super().__init__()
+        block, (n1, n2, n3, n4) = self.block, self.stages
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)  # a quarter of the size
+        self.layer1 = _stage(block, n1, width, width, 1)
+        self.layer2 = _stage(block, n2, width * block.expansion, 2 * width, 2)
+        self.layer3 = _stage(block, n3, 2 * width * block.expansion, 4 * width, 2)
+        self.layer4 = _stage(block, n4, 4 * width * block.expansion, 8 * width, 2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(8 * width * block.expansion, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.flatten(self.avgpool(x)))
+
+
+class ResNet18(ResNet):
+    """18 layers with weights."""
+
+    block, stages = BasicBlock, (2, 2, 2, 2)
+
+
+class ResNet34(ResNet):
+    """34 layers with weights."""
+
+    block, stages = BasicBlock, (3, 4, 6, 3)
+
+
+class ResNet50(ResNet):
+    """50 layers with weights."""
+
+    block, stages = Bottleneck, (3, 4, 6, 3)
+
+
+class CIFARBlock(nn.Module):
+    """Two 3x3 convolutions: (N, in_channels, H, W) -> (N, channels, H/stride, W/stride).
+
+    Oddities: a ReLU on the residual before the sum, besides the one after it; and where the shape
+    changes, a shortcut convolution with bias and without batch norm.
+    """
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1):
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        )
+        if stride == 1 and in_channels == channels:
+            self.shortcut = nn.Identity()
+        else:
+            self.shortcut = nn.Conv2d(in_channels, channels, 1, stride=stride)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.residual(x) + self.shortcut(x))
+
+
+class ResNetCIFAR(nn.Module):
+    """Images (N, 3, 32, 32) -> logits (N, num_classes); width: the channels of the first stage.
+
+    Oddity: neither batch norm nor ReLU follows the first convolution.
+    """
+
+    def __init__(self, num_classes: int = 10, width: int = 64):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 7, stride=2, padding=3)  # (N, 64, 16, 16)
+        self.maxpool = nn.MaxPool2d(3, stride=1)  # (N, 64, 14, 14)
+        self.layer1 = _stage(CIFARBlock, 2, width, width, 1)  # (N, 64, 14, 14)
+        self.layer2 = _stage(CIFARBlock, 2, width, 2 * width, 2)  # (N, 128, 7, 7)
+        self.layer3 = _stage(CIFARBlock, 2, 2 * width, 4 * width, 2)  # (N, 256, 4, 4)
+        self.layer4 = _stage(CIFARBlock, 2, 4 * width, 8 * width, 2)  # (N, 512, 2, 2)
+        self.avgpool = nn.AvgPool2d(2)  # (N, 512, 1, 1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(8 * width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.maxpool(self.conv(images))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.flatten(self.avgpool(x)))
+
+
+class ResBlock(nn.Module):
+    """A block to build with: (N, in_channels, H, W) -> (N, out_channels, H, W).
+
+    Two 3x3 convolutions with batch norm, plus the input, projected where the channels change. No
+    ReLU follows the sum.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+        )
+        if in_channels == out_channels:
+            self.shortcut = nn.Identity()
+        else:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.residual(x) + self.shortcut(x)
+
+
+MODELS = {"resnet18": ResNet18, "resnet34": ResNet34, "resnet50": ResNet50, "resnet_cifar": ResNetCIFAR}

@@ -1,0 +1,155 @@
+"""Judges a trained classifier: `python -m train.evaluate runs/lenet5`.
+
+On the test split, or the training split where a set has no other: the accuracy, the accuracy of every
+class, the confusion matrix, and a page of pictures with their predicted and actual names. Writes
+evaluation.json, confusion.png and predictions.png into the run folder's evaluation/.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from train.commands import parse_flags, run_command, use_compilation_cache
+from train.config import ClassifyRecipe, read_recipe
+
+PROG = "python -m train.evaluate"
+SHOWN = 40  # pictures on the page; the wrong ones first, at most half of it
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Judge a trained classifier on its test split."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of train.run."""
+    data_dir: Path = Path("data")
+    """Where data sets are kept."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a classifier says of a split.
+
+    counts: (C, C), actual class by predicted class. predicted, actual: (N,) class numbers.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    loss: float
+    predicted: np.ndarray
+    actual: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        size = len(self.classes)
+        return np.bincount(self.actual * size + self.predicted, minlength=size * size).reshape(size, size)
+
+    @property
+    def accuracy(self) -> float:
+        return float((self.predicted == self.actual).mean())
+
+    @property
+    def class_accuracies(self) -> dict[str, float | None]:
+        """Of each class, the share of its examples that is recognised; None where there are none."""
+        totals, right = self.counts.sum(1), self.counts.diagonal()
+        return {
+            name: float(r / n) if n else None for name, r, n in zip(self.classes, right, totals, strict=True)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "split": self.split, "examples": len(self.actual), "loss": self.loss, "accuracy": self.accuracy,
+            "class_accuracies": self.class_accuracies, "classes": list(self.classes),
+            "confusion": self.counts.tolist(),
+        }  # fmt: skip
+
+
+def evaluate(workdir: Path, data_dir: Path) -> Evaluated:
+    """Judges the last checkpoint of a run, and writes the run folder's evaluation/.
+
+    Errors: ValueError for a folder without a trained classifier.
+    """
+    if not isinstance(read_recipe(workdir), ClassifyRecipe):
+        raise ValueError(f"{workdir} holds no classifier: evaluate judges runs of the task classify")
+    from train.evaluation import split_batches
+    from train.plots import save_confusion, save_predictions
+    from train.runs import load_recipe_data, load_run
+
+    run = load_run(workdir)
+    data = load_recipe_data(run.recipe, data_dir)
+    name, split = ("training", data.train) if data.test is None else ("test", data.test)
+    result = _judge(run, split, name, tuple(data.meta.get("classes", ("0", "1"))))
+    folder = workdir / "evaluation"
+    folder.mkdir(exist_ok=True)
+    (folder / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
+    save_confusion(result.counts, result.classes, folder / "confusion.png")
+    chosen = _page(result)
+    example = next(iter(split_batches(split, 1)))
+    if "image" in example:
+        images = split["image"][chosen] if isinstance(split, dict) else [split[i]["image"] for i in chosen]
+        names = [(result.classes[result.predicted[i]], result.classes[result.actual[i]]) for i in chosen]
+        titles = [(p if p == a else f"{p}\nnot {a}", p == a) for p, a in names]
+        save_predictions(np.stack(list(images)), titles, folder / "predictions.png")
+    return result
+
+
+def _judge(run: Any, split: Any, name: str, classes: tuple[str, ...]) -> Evaluated:
+    import jax
+
+    from train.evaluation import LARGEST, split_batches
+    from train.tasks import build_task
+    from train.tasks.supervised import targets_of
+
+    task = build_task(run.recipe, run.model)
+
+    @jax.jit
+    def call(state, batch):
+        batch = task.prepare_test(batch)
+        outputs = task.predict(state, batch)
+        chosen = outputs[:, 0] >= 0.5 if outputs.shape[1] == 1 else outputs.argmax(1)
+        return chosen.astype(int), targets_of(batch), task.evaluate(state, batch)["loss"]
+
+    predicted, actual, losses = zip(
+        *(jax.device_get(call(run.state, batch)) for batch in split_batches(split, LARGEST)), strict=True
+    )
+    actual = np.concatenate(actual).reshape(-1).astype(int)
+    return Evaluated(name, classes, float(sum(losses)) / len(actual), np.concatenate(predicted), actual)
+
+
+def _page(result: Evaluated) -> np.ndarray:
+    """The rows of the split to show: wrong ones, up to half of the page, then the first right ones."""
+    wrong = np.flatnonzero(result.predicted != result.actual)[: SHOWN // 2]
+    right = np.flatnonzero(result.predicted == result.actual)[: SHOWN - len(wrong)]
+    return np.concatenate([wrong, right])
+
+
+def show(result: Evaluated, workdir: Path) -> None:
+    """The figures as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"accuracy {result.accuracy:.4f}, loss {result.loss:.4g} on the {result.split} split")
+    for column in ("class", "examples", "accuracy", "most often taken for"):
+        table.add_column(column, justify="right" if column in ("examples", "accuracy") else "left")
+    for row, (name, accuracy) in enumerate(result.class_accuracies.items()):
+        counts = result.counts[row]
+        others = np.where(np.arange(len(counts)) == row, 0, counts)
+        worst = f"{result.classes[others.argmax()]} ({others.max()})" if others.any() else ""
+        table.add_row(name, str(counts.sum()), "" if accuracy is None else f"{accuracy:.3f}", worst)
+    Console(highlight=False).print(table)
+    print(f"wrote {workdir / 'evaluation'}/: evaluation.json, confusion.png, predictions.png")
+
+
+def main(args: list[str]) -> None:
+    flags = parse_flags(Flags, args, prog=PROG)
+    read_recipe(flags.run)
+    use_compilation_cache()
+    show(evaluate(flags.run, flags.data_dir), flags.run)
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)

@@ -1,0 +1,66 @@
+"""What every task does alike: it takes the model apart, and brings pictures to the model's range."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from train.config import Recipe
+from train.data.transforms import parse_transforms
+from train.state import TrainState, init_state, split_model, transformations_of
+
+Batch = dict[str, jax.Array]
+PathOf = Callable[[str], Path]  # the name of a picture -> the file to write now
+
+
+class Task:
+    """The part of `train.tasks`' contract that does not depend on the kind of training.
+
+    evaluate: (state, batch) -> {name: sum over the batch's examples}, where the task is judged on
+    test data; None where it is not.
+    """
+
+    evaluate: Callable[[TrainState, Batch], dict[str, jax.Array]] | None = None
+
+    def __init__(self, recipe: Recipe, model: nnx.Module):
+        self.recipe = recipe
+        self.blueprint, self._params, self._buffers = split_model(model)
+        self.transformations = transformations_of(recipe)
+        self.transforms, self.test_transforms = (
+            parse_transforms(getattr(recipe, name, ())) for name in ("transforms", "test_transforms")
+        )
+
+    def state(self) -> TrainState:
+        return init_state(self._params, self._buffers, self.transformations)
+
+    def draw(self, key: jax.Array, batch_size: int) -> Batch:
+        """{"dropout": (2,) uint32, a key's data} for a model that draws; else nothing."""
+        return {"dropout": jax.random.key_data(key)} if self.blueprint.draws else {}
+
+    def model(self, params: Any, buffers: Any, noise: Batch) -> nnx.Module:
+        """The model in training mode, its masks drawn from the step's noise."""
+        key = jax.random.wrap_key_data(noise["dropout"]) if "dropout" in noise else None
+        return self.blueprint.train(params, buffers, key)
+
+    def prepare(self, batch: Batch, key: jax.Array) -> Batch:
+        """A batch of training data as the step takes it: pictures as numbers, transformed."""
+        return _pictures_by(self.transforms, batch, key)
+
+    def prepare_test(self, batch: Batch) -> Batch:
+        """The same for test data, where nothing is drawn."""
+        return _pictures_by(self.test_transforms, batch, jax.random.key(0))
+
+    def save_pictures(self, state: TrainState, data: Any, path_of: PathOf) -> None:
+        """Draws what shows how training goes; nothing where a task has nothing to show."""
+
+
+def _pictures_by(transforms: Any, batch: Batch, key: jax.Array) -> Batch:
+    if "image" not in batch:
+        return batch
+    images = batch["image"]
+    if images.dtype == jnp.uint8:
+        images = images.astype(jnp.float32) / 255
+    return {**batch, "image": transforms(images, key)}
