@@ -24,7 +24,7 @@ def redraw(
 ):  # fmt: skip
     """Draws the weights of these layers anew: `init`, times `scale` of the weight's shape.
 
-    All are cut from one draw. XLA compiles every draw on its own: googlenet's 62 took 34 seconds.
+    All are cut from one draw. XLA compiles every draw on its own: googlenet's 64 took 34 seconds, this 4.
     """
     weights = [module.weight for module in modules]
     ends = [sum(weight.size for weight in weights[: n + 1]) for n in range(len(weights))]

@@ -45,13 +45,13 @@ class VGG(nnx.Module):
             nn.Dropout(dropout, rngs=rngs),
             nn.Linear(hidden_features, num_classes, rngs=rngs),
         )
-        modules = [m for _, m in nnx.iter_modules(self) if isinstance(m, nn.Conv2d | nn.Linear)]
+        modules = [module for _, module in nnx.iter_modules(self)]
         convolutions = [module for module in modules if isinstance(module, nn.Conv2d)]
         linears = [module for module in modules if isinstance(module, nn.Linear)]
         redraw(convolutions, nn.init.normal(), kaiming_fan_out, rngs)
         redraw(linears, nn.init.normal(0, 0.01), lambda shape: 1, rngs)
-        for module in modules:
-            module.bias.set_value(jnp.zeros_like(module.bias[...]))
+        for module in (*convolutions, *linears):
+            module.bias = nnx.Param(jnp.zeros_like(module.bias))
 
     def __call__(self, images):
         return self.classifier(self.flatten(self.avgpool(self.features(images))))
