@@ -41,7 +41,8 @@ MODELS = (
     "lstm_regressor", "rnn_regressor", "gru_regressor", "ngram_lm", "lstm_tagger",
 )  # fmt: skip
 COLUMNS = (
-    "model", "steps a pass", "steps a dispatch", "Flax passes/s", "torch passes/s", "torch, 1 thread", "best torch / Flax"
+    "model", "steps a pass", "steps a dispatch", "Flax passes/s", "torch passes/s", "torch, 1 thread",
+    "best torch / Flax",
 )  # fmt: skip
 
 

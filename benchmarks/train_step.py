@@ -136,7 +136,7 @@ def main(args: list[str]) -> None:
     print(table_head(COLUMNS), flush=True)
     rows = []
     for recipe in recipes:
-        rows.append(time_step(recipe, flags.batch_size or recipe.batch_size, flags.rounds))
+        rows.append(time_step(recipe, flags.batch_size or recipe.batch_size or 1, flags.rounds))
         print(table_line(rows[-1].cells), flush=True)
     if flags.json:
         write_json(rows, flags.json)

@@ -6,6 +6,7 @@ moves, every gradient, and 20 optimizer steps in lockstep with the PyTorch refer
 
 import dataclasses
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -291,15 +292,15 @@ def random_values(recipe: Recipe, seed: int) -> dict[tuple, np.ndarray]:
 def randomised(array: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
     """A leaf with no zeros and ones left: variances positive, counts small, biases and scales spread.
 
-    Matrices that are random already stay: with larger ones activations would grow from layer to
-    layer, and rounding errors with them.
+    Matrices that are random already grow to sqrt(2 / fan_in), where they are smaller: then signals keep
+    their size through a deep network, and so do differences. With larger ones they would grow.
     """
     if np.issubdtype(array.dtype, np.integer):
         return rng.integers(1, 10, array.shape)
     if name.endswith("var"):
         return rng.uniform(0.5, 1.5, array.shape)
     if array.ndim > 1 and array.std() > 0:
-        return array
+        return array * max(1.0, math.sqrt(2 / math.prod(array.shape[:-1])) / array.std())
     return array + 0.1 * rng.standard_normal(array.shape)
 
 

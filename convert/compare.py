@@ -112,8 +112,8 @@ def call_flax(
 
 
 def quick_options() -> dict[str, Any]:
-    """The engine's compiler options, less optimisation: a certificate runs its programs but a few times."""
-    return {**compiler_options(), "xla_backend_optimization_level": 0}
+    """The engine's compiler options, with little optimisation: a certificate runs a program a few times."""
+    return {**compiler_options(), "xla_backend_optimization_level": 1}
 
 
 def _is_float(array: np.ndarray) -> bool:

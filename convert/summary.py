@@ -64,13 +64,14 @@ def summarise(model: str, options: dict[str, Any] | None = None) -> list[Row]:
         rng = np.random.default_rng(0)
         arrays = [example.draw(rng, BATCH) for example in examples]
         arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
-        flax_shapes = _flax_shapes(child_of(ours, child), arrays)
-        torch_shapes = _torch_shapes(child_of(theirs, child), arrays)
+        batch_axis = examples[0].batch_axis
+        flax_shapes = _flax_shapes(child_of(ours, child), arrays, batch_axis)
+        torch_shapes = _torch_shapes(child_of(theirs, child), arrays, batch_axis)
         rows += _rows(child, child_of(ours, child), child_of(theirs, child), flax_shapes, torch_shapes)
     return rows
 
 
-def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray]) -> dict[str, str]:
+def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray], batch_axis: int) -> dict[str, str]:
     called: list[str] = []
     graph, state = nnx.split(module)
 
@@ -82,17 +83,22 @@ def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray]) -> dict[str, str]
         return dict(layers)
 
     shapes = jax.eval_shape(call, state)
-    return {name: _shape(shapes[name]) for name in called}
+    return {name: _shape(shapes[name], batch_axis) for name in called}
 
 
-def _torch_shapes(module: torch.nn.Module, arrays: list[np.ndarray]) -> dict[str, str]:
+def _torch_shapes(module: torch.nn.Module, arrays: list[np.ndarray], batch_axis: int) -> dict[str, str]:
     with hooked(module) as layers, torch.no_grad():
         module(*(to_torch_input(array).to("meta") for array in arrays))
-    return {name: _shape(output) for name, output in layers.items()}
+    return {name: _shape(output, batch_axis) for name, output in layers.items()}
 
 
-def _shape(output: Any) -> str:
-    return ", ".join("x".join(map(str, leaf.shape[1:])) or "1" for leaf in jax.tree.leaves(output))
+def _shape(output: Any, batch_axis: int) -> str:
+    """The sizes of every output, the batch axis left out."""
+    sizes = (
+        [str(size) for axis, size in enumerate(leaf.shape) if axis != min(batch_axis, leaf.ndim - 1)]
+        for leaf in jax.tree.leaves(output)
+    )
+    return ", ".join("x".join(one) or "1" for one in sizes)
 
 
 def _rows(child: str, ours: nnx.Module, theirs: torch.nn.Module, flax_shapes, torch_shapes) -> list[Row]:

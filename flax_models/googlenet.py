@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flax_models import layers as nn
-from flax_models.resnet import redraw
 
 
 class BasicConv2d(nnx.Module):
@@ -122,7 +121,7 @@ class GoogLeNet(nnx.Module):
         self.dropout = nn.Dropout(dropout, rngs=rngs)
         self.fc = nn.Linear(16 * width, num_classes, rngs=rngs)
         modules = [m for _, m in nnx.iter_modules(self) if isinstance(m, nn.Conv2d | nn.Linear)]
-        redraw(modules, nn.init.trunc_normal(std=0.01, a=-2, b=2), lambda shape: 1, rngs)
+        nn.init.redraw(modules, nn.init.trunc_normal(std=0.01, a=-2, b=2), lambda shape: 1, rngs)
 
     def __call__(self, images):
         if self.transform_input:

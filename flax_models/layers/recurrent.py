@@ -136,7 +136,10 @@ class _Recurrent(nnx.Module):
             kept = tuple(jnp.where(valid, n, old) for n, old in zip(new, state, strict=True))
             return kept, jnp.where(valid, new[0], 0)
 
-        return lax.scan(step, state, (from_input, valid), reverse=reverse)
+        # Of a small layer a step costs more to dispatch than to compute; short sequences are not worth the
+        # longer compilation.
+        unroll = 4 if x.shape[0] >= 32 else 1
+        return lax.scan(step, state, (from_input, valid), reverse=reverse, unroll=unroll)
 
     def _cell(self, from_input, from_hidden, state):
         """What input and hidden state give the gates, (N, gates * hidden_size) each -> the new state."""

@@ -1,6 +1,6 @@
 """What every task does alike: it takes the model apart, and brings pictures to the model's range."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,10 @@ PathOf = Callable[[str], Path]  # the name of a picture -> the file to write now
 class Task:
     """The part of `train.tasks`' contract that does not depend on the kind of training.
 
-    evaluate: (state, batch) -> {name: sum over the batch's examples}, where the task is judged on
-    test data; None where it is not.
+    evaluates: whether the task is judged on test data.
     """
 
-    evaluate: Callable[[TrainState, Batch], dict[str, jax.Array]] | None = None
+    evaluates = False
 
     def __init__(self, recipe: Recipe, model: nnx.Module):
         self.recipe = recipe
@@ -52,6 +51,14 @@ class Task:
     def prepare_test(self, batch: Batch) -> Batch:
         """The same for test data, where nothing is drawn."""
         return _pictures_by(self.test_transforms, batch, jax.random.key(0))
+
+    def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
+        """{name: sum over the batch's examples} of prepared test data."""
+        raise NotImplementedError
+
+    def derived(self, record: Mapping[str, float]) -> dict[str, float]:
+        """What follows from the means of a record of metrics, such as a perplexity from a loss."""
+        return {}
 
     def save_pictures(self, state: TrainState, data: Any, path_of: PathOf) -> None:
         """Draws what shows how training goes; nothing where a task has nothing to show."""

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from train.plots import _figure
+from train.plots import figure
 from train.state import TrainState
 from train.tasks.base import PathOf
 from train.tasks.supervised import Supervised
@@ -44,7 +44,7 @@ class Task(Supervised):
 
         losses = np.asarray(jax.jit(losses_of)(state, x, y))
         words = [data.meta["vocabulary"][number] for number in y[:SHOWN]]
-        with _figure(path_of("words"), 1, 1, (12, 3.5)) as (axes,):
+        with figure(path_of("words"), 1, 1, (12, 3.5)) as (axes,):
             axes.bar(range(len(words)), np.exp(-losses[:SHOWN]))
             axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
             axes.set(ylabel="probability of the word", ylim=(0, 1), xlim=(-1, len(words)))

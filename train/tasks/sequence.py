@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from train.config import SequenceRecipe
-from train.plots import _figure
+from train.plots import figure
 from train.state import TrainState
 from train.tasks.base import Batch, PathOf
 from train.tasks.supervised import Supervised
@@ -89,7 +89,7 @@ def save_forecast(
     held: the position from which values were held out of the training.
     """
     steps = len(series)
-    with _figure(path, 1, 1, (9, 4)) as (axes,):
+    with figure(path, 1, 1, (9, 4)) as (axes,):
         axes.axvspan(held - 0.5, steps - 0.5, color="0.93", label="held out")
         axes.plot(series, "C0", label="real", lw=1.5)
         axes.plot(np.arange(steps - len(predicted), steps), predicted, "C1", label="predicted", lw=1.5)

@@ -25,6 +25,7 @@ def targets_of(batch: Batch) -> jax.Array:
 class Supervised(Task):
     """A model that takes a batch's inputs and gives outputs, or (outputs, auxiliary outputs ...)."""
 
+    evaluates = True
     counts_hits: bool
 
     def step(self, state: TrainState, batch: Batch, noise: Batch) -> tuple[TrainState, Batch]:

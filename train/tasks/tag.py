@@ -30,6 +30,8 @@ class Task(base.Task):
         """The logits for a batch (N, L, num_tags), in evaluation mode."""
         return _logits(self.blueprint.eval(state.params, state.buffers), batch)
 
+    evaluates = True
+
     def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
         """Every sentence by the mean over its words."""
         losses, hits, counted = _judge(self.blueprint.eval(state.params, state.buffers), batch)
