@@ -292,15 +292,16 @@ def random_values(recipe: Recipe, seed: int) -> dict[tuple, np.ndarray]:
 def randomised(array: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
     """A leaf with no zeros and ones left: variances positive, counts small, biases and scales spread.
 
-    Matrices that are random already grow to sqrt(2 / fan_in), where they are smaller: then signals keep
-    their size through a deep network, and so do differences. With larger ones they would grow.
+    Matrices that are random already stay, unless they are so small that signals, and with them differences,
+    would vanish in a deep network: those grow to 1 / sqrt(fan_in).
     """
     if np.issubdtype(array.dtype, np.integer):
         return rng.integers(1, 10, array.shape)
     if name.endswith("var"):
         return rng.uniform(0.5, 1.5, array.shape)
     if array.ndim > 1 and array.std() > 0:
-        return array * max(1.0, math.sqrt(2 / math.prod(array.shape[:-1])) / array.std())
+        least = 1 / math.sqrt(math.prod(array.shape[:-1]))
+        return array if array.std() > least / 2 else array * (least / array.std())
     return array + 0.1 * rng.standard_normal(array.shape)
 
 

@@ -104,16 +104,11 @@ def call_flax(
         (of_params, of_inputs), aux = jax.grad(total, argnums=(0, 1), has_aux=True)(params, floats)
         return {**aux, "parameters": of_params, "inputs": list(of_inputs.values())}
 
-    result = jax.tree.map(np.asarray, jax.jit(run, compiler_options=quick_options())(params, floats))
+    result = jax.tree.map(np.asarray, jax.jit(run, compiler_options=compiler_options())(params, floats))
     for name in {"buffers", "parameters"} & result.keys():
         result[name] = traverse_util.flatten_dict(result[name])
     result["layers"] = {name: result["layers"][name] for name in called}  # jit sorts a dict's keys
     return result
-
-
-def quick_options() -> dict[str, Any]:
-    """The engine's compiler options, with little optimisation: a certificate runs a program a few times."""
-    return {**compiler_options(), "xla_backend_optimization_level": 1}
 
 
 def _is_float(array: np.ndarray) -> bool:

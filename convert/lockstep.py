@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from flax import nnx, traverse_util
 
-from convert.compare import as_dtype, quick_options, to_torch_input
+from convert.compare import as_dtype, to_torch_input
 from convert.masks import given_masks, recorded_masks
 from convert.optimizers import moments_to_torch, optimizer_to_flax, optimizer_to_torch
 from convert.tolerances import difference
 from convert.twins import Example
 from convert.weights import leaves_to_flax, leaves_to_torch, plan, to_numpy
 from torch_models.steps import STEPS
+from train.backend import compiler_options
 from train.config import Recipe
 from train.state import TrainState
 from train.tasks import build_task
@@ -48,7 +49,7 @@ def run_lockstep(
         ours, theirs = child_of(flax_model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], ours, theirs, optimizer)
     reference = STEPS[recipe.task](torch_model, torch_optimizers, **recipe.step_options)
-    step = jax.jit(_with_masks(task.step), compiler_options=quick_options())
+    step = jax.jit(_with_masks(task.step), compiler_options=compiler_options())
     rng = np.random.default_rng(seed)
     loss_error = 0.0
     for number in range(steps):

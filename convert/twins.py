@@ -68,7 +68,7 @@ def _shifted(child: str, *numbers: int) -> tuple[str, ...]:
     return tuple(name for pair in names for name in pair)
 
 
-_IMAGE, _COLOUR = (28, 28, 1), (32, 32, 3)
+_IMAGE, _COLOUR, _PHOTO = (28, 28, 1), (32, 32, 3), (64, 64, 3)
 _WIDTH = {"num_classes": 10, "width": 8}
 _WIDTHS = {**_WIDTH, "hidden_features": 32}
 _FORECASTER = _regression(
@@ -96,7 +96,7 @@ TWINS: dict[str, Twin] = {
     ),
     "simple_cnn": _classifier(_COLOUR, tiny={"width": 4, "hidden_features": 32}),
     "cifar_quick": _classifier(_COLOUR),
-    "alexnet": _classifier((64, 64, 3), tiny=_WIDTHS, large=True),
+    "alexnet": _classifier(_PHOTO, tiny=_WIDTHS, large=True),
     "vgg11": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg13": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg16": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
@@ -119,10 +119,10 @@ TWINS: dict[str, Twin] = {
         large=True,
         exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49),
     ),
-    "googlenet": _classifier(_COLOUR, tiny=_WIDTH, large=True),
-    "resnet18": _classifier(_COLOUR, tiny=_WIDTH, large=True),
-    "resnet34": _classifier(_COLOUR, tiny=_WIDTH, large=True),
-    "resnet50": _classifier(_COLOUR, tiny=_WIDTH, large=True),
+    "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True),
+    "resnet18": _classifier(_PHOTO, tiny=_WIDTH, large=True),
+    "resnet34": _classifier(_PHOTO, tiny=_WIDTH, large=True),
+    "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet_cifar": _classifier(_COLOUR, tiny=_WIDTH),
     "lstm_regressor": _FORECASTER,
     "rnn_regressor": _FORECASTER,
