@@ -15,7 +15,7 @@ from train.recipes import RECIPES
 torch.set_num_threads(1)
 
 
-# These compile for a minute and more. Their blocks, their keys and their forward passes have tests of their own.
+# These compile for a minute and more. Their blocks, keys and forward passes have tests of their own.
 HEAVY = {
     "vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn", "resnet34", "resnet50", "googlenet",
 }  # fmt: skip

@@ -24,6 +24,7 @@ from convert.layouts import (
 from convert.twins import TWINS
 from convert.weights import ConversionError, flat_variables, leaves_to_flax, leaves_to_torch, plan
 from flax_models import layers
+from tests.conftest import MODELS
 from train.recipes import RECIPES
 from train.state import build_model
 
@@ -37,7 +38,7 @@ def arrays_of(model: nnx.Module) -> dict:
     return {path: np.asarray(variable[...]) for path, variable in flat_variables(model).items()}
 
 
-@pytest.mark.parametrize("model", TWINS)
+@pytest.mark.parametrize("model", MODELS)
 def test_there_and_back_is_the_same_to_the_bit(model):
     ours, theirs = small(model)
     before = arrays_of(ours)
