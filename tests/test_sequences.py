@@ -12,11 +12,11 @@ import torch
 
 import torch_models
 from convert import to_torch
-from convert.compare import quick_options
 from convert.lockstep import build_torch_optimizers
 from convert.tolerances import TOLERANCES, difference
 from convert.twins import TWINS
 from torch_models.steps import STEPS
+from train.backend import compiler_options
 from train.data.feeds import make_feed
 from train.data.load import load_data
 from train.loop import Cadence, advance, fast_steps_per_call
@@ -63,16 +63,9 @@ def as_float64(tree):
     )
 
 
-def quick(function):
-    """jit, without the time that optimising takes."""
-    return jax.jit(function, compiler_options=quick_options())
-
-
-@pytest.fixture(autouse=True)
-def quickly_compiled(monkeypatch):
-    """Tiny networks: the time would go into optimising programs that run but once."""
-    monkeypatch.setattr("train.loop.compiler_options", quick_options)
-    monkeypatch.setattr("train.evaluation.compiler_options", quick_options)
+def jitted(function):
+    """jit, compiled as the engine compiles."""
+    return jax.jit(function, compiler_options=compiler_options())
 
 
 # Data
@@ -102,7 +95,7 @@ def test_the_held_out_loss_counts_what_was_not_trained_on():
     task, _ = small_run("gru_regressor")
     test = load("airline_passengers", "forecast").test
     state, batch = task.state(), task.prepare_test(jax.tree.map(jnp.asarray, test))
-    predicted, sums = quick(lambda *args: (task.predict(*args), task.evaluate(*args)))(state, batch)
+    predicted, sums = jitted(lambda *args: (task.predict(*args), task.evaluate(*args)))(state, batch)
     misses = np.asarray(predicted)[:, 0, 0] - test["series"][0, 2:]
     assert float(sums["loss"]) == pytest.approx(np.square(misses[99:]).mean(), rel=1e-5)
 

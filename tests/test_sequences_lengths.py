@@ -12,7 +12,7 @@ from convert.export import check_export, export_torchscript, run_alone
 from convert.tolerances import TOLERANCES, difference
 from convert.twins import TWINS, Example
 from convert.weights import flat_variables
-from tests.test_sequences import SEQUENCES, load, pair_of, quick, small_run
+from tests.test_sequences import SEQUENCES, jitted, load, pair_of, small_run
 from train.data.tagged import NO_TAG, encode_words
 
 # The tagger's padding
@@ -37,7 +37,7 @@ def test_padding_is_as_word_by_word_and_sentence_by_sentence_in_flax():
         ours, _ = tagger_pair()
         graph, state = nnx.split(ours)
 
-        @quick
+        @jitted
         def run(state):
             model = nnx.merge(graph, state)
             return model(*map(jnp.asarray, arrays.values())), [alone(model, row) for row in range(2)]
@@ -82,7 +82,7 @@ def test_what_stands_behind_the_end_changes_nothing():
     places = np.arange(9) >= batch["lengths"][..., None]
     other["characters"][places] = np.random.default_rng(0).integers(0, 27, places.sum())
     other["words"][1, 4], other["lengths"][1, 4] = 2, 3
-    step = quick(task.step)
+    step = jitted(task.step)
     (a, losses), (b, others) = (step(task.state(), arrays, {}) for arrays in (batch, other))
     assert float(losses["loss"]) == pytest.approx(float(others["loss"]), abs=1e-6)
     errors = jax.tree.map(lambda x, y: float(np.abs(x - y).max()), a.params, b.params)
@@ -114,7 +114,7 @@ def test_an_export_takes_other_lengths(tmp_path):
     sentences = [["a", "bc"], ["extraordinary", "things", "do", "happen", "to", "me"]]
     calls = [list(encode_words(s, VOCABULARY).values()) for s in ([["extraordinarily"]], sentences)]
     graph, state = nnx.split(ours)
-    call = quick(lambda state, inputs: nnx.merge(graph, state)(*inputs))
+    call = jitted(lambda state, inputs: nnx.merge(graph, state)(*inputs))
     for inputs, expected in zip(calls, run_alone(path, calls), strict=True):
         assert output_difference(call(state, inputs), expected) <= TOLERANCES["float32"].forward
 
