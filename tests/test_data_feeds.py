@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.data.feeds import FreshFeed, Resident, Streamed, make_feed, normalize
+from train.data.feeds import FreshFeed, Resident, Streamed, make_feed
 from train.data.sources import Data, Fresh, Source
 
 
@@ -178,9 +178,3 @@ def test_fresh_batches_follow_from_seed_and_step():
 def test_what_fresh_batches_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         make_feed(Fresh(lambda key, size: {}), **{**OPTIONS, **options})
-
-
-def test_pictures_are_normalised_to_one():
-    images = jnp.asarray([0, 255], "uint8")
-    assert np.allclose(normalize(images), [-1, 1])
-    assert normalize(np.float64(0.3)) == 0.3

@@ -123,12 +123,12 @@ class Recipe:
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         """The optimizer of each child of the model that has one of its own; "" is the whole model."""
-        raise NotImplementedError
+        return {"": self.optimizer}
 
     @property
     def step_options(self) -> dict[str, Any]:
         """What the reference step in PyTorch takes besides the model and the optimizers."""
-        return {}
+        return {"loss": self.loss} if hasattr(self, "loss") else {}
 
     def on(self, dataset: str) -> "Recipe":
         """This recipe on another data set, with the overrides that it carries for it."""
@@ -181,10 +181,6 @@ class GANRecipe(PicturesRecipe):
     def optimizers(self) -> dict[str, Optimizer]:
         return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
 
-    @property
-    def step_options(self) -> dict[str, Any]:
-        return {"loss": self.loss}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyRecipe(PicturesRecipe):
@@ -197,14 +193,6 @@ class ClassifyRecipe(PicturesRecipe):
     optimizer: Optimizer = SGD(lr=1e-2, momentum=0.9)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
-    @property
-    def step_options(self) -> dict[str, Any]:
-        return {"loss": self.loss}
-
 
 @dataclass(frozen=True, kw_only=True)
 class RegressRecipe(Recipe):
@@ -216,14 +204,6 @@ class RegressRecipe(Recipe):
     """mse: the mean of the squared errors; sse: their sum."""
     optimizer: Optimizer = SGD(lr=1e-3)
     """torch's optimizer."""
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
-    @property
-    def step_options(self) -> dict[str, Any]:
-        return {"loss": self.loss}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,14 +229,6 @@ class LanguageRecipe(Recipe):
     optimizer: Optimizer = SGD(lr=1e-2)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
-    @property
-    def step_options(self) -> dict[str, Any]:
-        return {"loss": self.loss}
-
 
 @dataclass(frozen=True, kw_only=True)
 class TagRecipe(Recipe):
@@ -266,10 +238,6 @@ class TagRecipe(Recipe):
 
     optimizer: Optimizer = SGD(lr=1e-2)
     """torch's optimizer."""
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
 
 
 def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:

@@ -241,8 +241,3 @@ def make_feed(
         split = read_source(split, size)
     arrays = {name: array[:size] for name, array in split.items()}
     return Resident(arrays, batch_size=batch_size, shuffle=shuffle, seed=seed)
-
-
-def normalize(images: jax.Array, dtype=jnp.float32) -> jax.Array:
-    """uint8 in 0..255 -> [-1, 1]; images that are numbers already pass unchanged."""
-    return images.astype(dtype) / 127.5 - 1 if images.dtype == jnp.uint8 else images
