@@ -241,13 +241,14 @@ class _Comparison:
 
     def _lockstep_checks(self) -> list[Check]:
         ours, theirs = self._pair(self.stepped, "train")
+        free = self.tolerances.steps is not None and not self.twin.chaotic
         losses, leaves = run_lockstep(
             self.stepped.recipe, ours, theirs, self.twin.batch, steps=self.steps, batch=self.batch,
-            seed=self.seed, free=self.tolerances.steps is not None, optimizers=self.stepped.optimizers,
+            seed=self.seed, free=free, optimizers=self.stepped.optimizers,
         )  # fmt: skip
         steps = f"{self.steps} steps" + ("" if self.stepped is self.subject else " of the small variant")
-        name = "losses" if self.tolerances.steps is not None else "losses, each from torch's state"
-        checks = [self._check(f"{steps}, {name}", {"": losses}, self.tolerances.losses)]
+        steps += "" if free else ", each from torch's state"
+        checks = [self._check(f"{steps}, losses", {"": losses}, self.tolerances.losses)]
         if self.tolerances.steps is not None:
             held = {n: e for n, e in leaves.items() if n.split(":")[0] not in self.twin.exempt}
             parts = {

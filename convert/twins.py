@@ -40,7 +40,8 @@ class Twin:
     exported: the children that are deployed. tiny: options of a small variant, for fast tests.
     exempt: leaves (torch names) with a true gradient of zero: biases that feed a norm directly,
     whose optimizer step divides rounding noise by itself. large: the 20 steps of a full-size
-    certificate are those of the small variant.
+    certificate are those of the small variant. chaotic: torch itself, started one rounding away, leaves
+    torch by more than the steps may differ (a test shows it), so that each of them begins from torch's state.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
@@ -49,6 +50,7 @@ class Twin:
     tiny: Mapping[str, Any] = field(default_factory=dict)
     exempt: tuple[str, ...] = ()
     large: bool = False
+    chaotic: bool = False
 
 
 def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
@@ -119,10 +121,10 @@ TWINS: dict[str, Twin] = {
         large=True,
         exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49),
     ),
-    "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True),
+    "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True, chaotic=True),
     "resnet18": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet34": _classifier(_PHOTO, tiny=_WIDTH, large=True),
-    "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True),
+    "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True, chaotic=True),
     "resnet_cifar": _classifier(_COLOUR, tiny=_WIDTH),
     "lstm_regressor": _FORECASTER,
     "rnn_regressor": _FORECASTER,

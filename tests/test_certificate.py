@@ -5,10 +5,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+import torch_models
 from convert import verify
+from convert.compare import to_torch_input
+from convert.lockstep import build_torch_optimizers
+from convert.tolerances import TOLERANCES, difference
 from convert.twins import TWINS
+from convert.weights import flat_variables
 from tests.conftest import MODELS
+from torch_models.steps import STEPS
 from train.recipes import RECIPES
 from train.state import build_model
 
@@ -39,6 +46,32 @@ def test_the_steps_of_a_large_model_are_those_of_its_small_variant():
     assert certificate.passed and certificate.options == options
     names = [check.name for check in certificate.checks if "steps" in check.name]
     assert names and all(name.startswith("2 steps of the small variant, ") for name in names)
+
+
+def torch_steps(model: str, away: float, steps: int = 20) -> dict[str, torch.Tensor]:
+    """The leaves of a small torch twin after some training steps, its first weights off by this much."""
+    recipe = dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny))
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    twin = torch_models.MODELS[model](**recipe.options).double()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            if parameter.ndim > 1:  # as the certificate's random weights are
+                parameter /= parameter.std() * parameter[0].numel() ** 0.5
+            parameter *= torch.tensor(1 + away * rng.standard_normal(parameter.shape))
+    step = STEPS[recipe.task](twin, build_torch_optimizers(recipe, twin), **recipe.step_options)
+    for number in range(steps):
+        batch = {name: e.draw(rng, 16) for name, e in TWINS[model].batch.items()}
+        torch.manual_seed(number)  # of the dropout masks
+        step({name: to_torch_input(array) for name, array in batch.items()}, {})
+    return twin.state_dict()
+
+
+@pytest.mark.parametrize("model", [model for model, twin in TWINS.items() if twin.chaotic])
+def test_where_steps_do_not_run_free_torch_leaves_torch_too(model):
+    here, there = (torch_steps(model, away) for away in (0.0, 1e-15))
+    drift = max(difference(here[name].numpy(), there[name].numpy()) for name in here)
+    assert drift > TOLERANCES["float64"].steps
 
 
 def test_the_certificate_is_written_for_machines(tmp_path):
@@ -89,8 +122,6 @@ def test_a_wrong_learning_rate_shows_in_the_steps_only(monkeypatch):
 
 def test_given_weights_are_the_ones_compared():
     recipe = dataclasses.replace(RECIPES["dcgan"], options=dict(TWINS["dcgan"].tiny))
-    from convert.weights import flat_variables
-
     values = {path: np.asarray(v[...]) for path, v in flat_variables(build_model(recipe)).items()}
     broken = {path: value * np.nan if path[-1] == "running_var" else value for path, value in values.items()}
     assert verify("dcgan", recipe=recipe, values=values, dtypes=("float32",), steps=1).passed
