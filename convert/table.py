@@ -20,8 +20,8 @@ COLUMNS = (
 NOTE = (
     "Errors are the largest in float64 of the certificate on the trained weights, against PyTorch: "
     "max|a - b| / max(1, max|b|). Those marked * are of the small variant; those "
-    "marked † of steps that began from PyTorch's state each, since PyTorch itself, started one rounding away, "
-    "leaves PyTorch by more than 1e-10 there. "
+    "marked † of steps that began from PyTorch's state each, since PyTorch itself, started one rounding "
+    "away, leaves PyTorch by more than 1e-10 there. "
     "Export: the TorchScript file in a process of its own against the Flax model, in float32."
 )
 

@@ -146,7 +146,7 @@ def test_before_the_first_step_torch_keeps_nothing():
 
 
 def test_configs_cover_every_optimizer():
-    from train.config import OPTIMIZER_CLASSES
+    from train.optimizer_config import OPTIMIZER_CLASSES
 
     assert {name for name, _ in CONFIGS.values()} == OPTIMIZER_CLASSES.keys() == OPTIMIZERS.keys()
     for name, cls in OPTIMIZER_CLASSES.items():

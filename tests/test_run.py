@@ -155,7 +155,7 @@ def test_a_signal_saves_first_and_says_how_to_go_on(number, undisturbed, data_di
 
 
 def test_a_nan_stops_the_run_and_names_the_step(data_dir, tmp_path):
-    from train.config import Adam
+    from train.optimizer_config import Adam
 
     recipe = tiny_recipe(steps=20, generator_optimizer=Adam(lr=float("inf")))
     with pytest.raises(Diverged, match=r"loss is nan at step \d+; the last checkpoint is kept"):

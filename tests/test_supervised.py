@@ -18,11 +18,13 @@ from convert.runs import run_from_torch, run_to_torch
 from convert.summary import summarise
 from convert.table import markdown
 from tests.conftest import tiny_recipe
-from train.config import SGD, read_recipe
+from torch_models.steps.supervised import SUPERVISED_LOSSES
+from train.config import read_recipe
 from train.evaluate import evaluate
 from train.evaluation import Evaluation
 from train.loop import fast_steps_per_call, train
 from train.losses import PER_EXAMPLE, binary_cross_entropy
+from train.optimizer_config import SGD
 from train.report import read_metrics
 from train.runs import load_recipe_data, load_run
 from train.state import build_model
@@ -113,7 +115,7 @@ def test_losses_are_torchs(name):
     if name == "bce":
         outputs, targets = rng.uniform(size=(7, 5)), rng.integers(0, 2, (7, 5)).astype(float)
         outputs[0] = [0, 1, 0, 1, 0.5]  # where the logarithm ends
-    theirs = torch_models.steps.SUPERVISED_LOSSES[name]
+    theirs = SUPERVISED_LOSSES[name]
     x = torch.tensor(outputs, requires_grad=True)
     expected = theirs(x, torch.tensor(targets))
     expected.backward()

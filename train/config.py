@@ -1,4 +1,4 @@
-"""What a training run is, as plain frozen values: recipes and their optimizers.
+"""What a training run is, as plain frozen values: the recipes of every task.
 
 The command line is derived from these classes, and `recipe.json` is one of them written out, so
 every field has a flag, a type and a line of help. Nothing here imports jax.
@@ -13,63 +13,9 @@ from typing import Any, ClassVar, Literal
 
 import tyro
 
+from train.optimizer_config import OPTIMIZER_CLASSES, SGD, Optimizer
+
 Hidden = tyro.conf.Suppress
-
-
-@dataclass(frozen=True, kw_only=True)
-class SGD:
-    """torch.optim.SGD's arguments, with its defaults."""
-
-    lr: float = 1e-3
-    momentum: float = 0.0
-    dampening: float = 0.0
-    weight_decay: float = 0.0
-    nesterov: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adagrad:
-    """torch.optim.Adagrad's arguments, with its defaults."""
-
-    lr: float = 1e-2
-    lr_decay: float = 0.0
-    weight_decay: float = 0.0
-    initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
-
-
-@dataclass(frozen=True, kw_only=True)
-class RMSprop:
-    """torch.optim.RMSprop's arguments, with its defaults."""
-
-    lr: float = 1e-2
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    centered: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adam:
-    """torch.optim.Adam's arguments, with its defaults."""
-
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    amsgrad: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdamW(Adam):
-    """torch.optim.AdamW's arguments, with its defaults."""
-
-    weight_decay: float = 1e-2
-
-
-Optimizer = SGD | Adagrad | RMSprop | Adam | AdamW
-OPTIMIZER_CLASSES = {cls.__name__: cls for cls in (SGD, Adagrad, RMSprop, Adam, AdamW)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ an undisturbed one does.
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def train(recipe: Recipe, workdir: Path, data_dir: Path) -> None:
     )  # fmt: skip
     cadence = Cadence.of(recipe, feed)
     model = build_model(recipe)
-    task = build_task(recipe, model)
+    task = build_task(replace(recipe, steps=cadence.total), model)
     longest = recipe.steps_per_call or fast_steps_per_call(model)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:

@@ -1,7 +1,7 @@
 """torch.nn's losses, exactly: one number for every example, which a task averages or adds up.
 
 Each takes what the model put out and what it should have been, both with the batch axis first, and
-gives (N,). Their twins stand in `torch_models/steps.py`.
+gives (N,). Their twins stand in `torch_models/steps/`.
 """
 
 import jax

@@ -8,8 +8,6 @@ cross-entropy, SGD 1e-2 with momentum 0.9, batches of 64.
 from typing import Any
 
 from train.config import (
-    SGD,
-    Adam,
     ClassifyRecipe,
     GANRecipe,
     LanguageRecipe,
@@ -19,6 +17,7 @@ from train.config import (
     TagRecipe,
 )
 from train.lookup import look_up
+from train.optimizer_config import SGD, Adam
 
 CENTRED = ("normalize:0.5:0.5",)  # [0, 1] -> [-1, 1]
 

@@ -31,12 +31,14 @@ class TrainState(NamedTuple):
 
     step: () int32, optimizer steps taken. params, buffers: the model's arrays by path.
     optimizers: the optimizer state of each child that has one of its own ("" is the whole model).
+    extra: what a task keeps beside the model, by name: averages of weights, images from before.
     """
 
     step: jax.Array
     params: Tree
     buffers: Tree
     optimizers: dict[str, Any]
+    extra: Tree
 
 
 class Blueprint(NamedTuple):
@@ -147,7 +149,7 @@ def transformations_of(recipe: Recipe) -> dict[str, optax.GradientTransformation
 def init_state(params: Tree, buffers: Tree, transformations: Transformations) -> TrainState:
     """The state before the first step."""
     optimizers = {child: tx.init(part(params, child)) for child, tx in transformations.items()}
-    return TrainState(jnp.zeros((), jnp.int32), params, buffers, optimizers)
+    return TrainState(jnp.zeros((), jnp.int32), params, buffers, optimizers, {})
 
 
 def part(params: Tree, child: str) -> Tree:
