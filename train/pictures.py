@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 
 
-def save_grid(images: np.ndarray, path: Path, *, scale: int = 2, gap: int = 2) -> None:
-    """(N, H, W, 1 or 3) uint8 -> one PNG, row by row in a near-square grid, enlarged `scale` times."""
+def save_grid(
+    images: np.ndarray, path: Path, *, columns: int | None = None, scale: int = 2, gap: int = 2
+) -> None:
+    """(N, H, W, 1 or 3) uint8 -> one PNG, row by row, enlarged `scale` times; near-square without `columns`."""
     from PIL import Image
 
     count, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 64, np.uint8)
     for index, image in enumerate(images):
