@@ -32,7 +32,9 @@ from train.state import abstract_model, build_model
 STEPS, BATCH = 20, 16
 # A gradient jumps where an activation crosses a kink or two in a pooling window change places, and in
 # float32 rounding may do that. So there it counts at the first of these draws that shows no jump; a
-# wrong meaning is wrong at all of them. Float64 has one draw.
+# wrong meaning is wrong at all of them. Float64 has one draw. A large model has millions of activations,
+# one of them at a kink in every draw, and its norms multiply rounding: torch's own float32 leaves its
+# float64 by more than is allowed. So in float32 it is compared in evaluation mode alone, and step by step.
 DRAWS = 3
 
 
@@ -200,7 +202,7 @@ class _Comparison:
 
     def checks(self) -> list[Check]:
         checks = []
-        for mode in ("eval", "train"):
+        for mode in ("eval",) if self.dtype == "float32" and self.twin.large else ("eval", "train"):
             results = self._compare_calls(mode, draw=0)
             outputs = {child or "output": result.outputs for child, result in results.items()}
             checks.append(self._check(f"forward, {mode}", outputs, self.tolerances.forward))

@@ -1,5 +1,6 @@
 """Every model's certificate passes, and one that should not does not."""
 
+import copy
 import dataclasses
 import json
 
@@ -48,16 +49,23 @@ def test_the_steps_of_a_large_model_are_those_of_its_small_variant():
     assert names and all(name.startswith("2 steps of the small variant, ") for name in names)
 
 
+def spread(twin: torch.nn.Module) -> None:
+    """Matrices of deviation 1 / sqrt(fan_in), as the certificate's random weights have it."""
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            if parameter.ndim > 1:
+                parameter /= parameter.std() * parameter[0].numel() ** 0.5
+
+
 def torch_steps(model: str, away: float, steps: int = 20) -> dict[str, torch.Tensor]:
     """The leaves of a small torch twin after some training steps, its first weights off by this much."""
     recipe = dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny))
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     twin = torch_models.MODELS[model](**recipe.options).double()
+    spread(twin)
     with torch.no_grad():
         for parameter in twin.parameters():
-            if parameter.ndim > 1:  # as the certificate's random weights are
-                parameter /= parameter.std() * parameter[0].numel() ** 0.5
             parameter *= torch.tensor(1 + away * rng.standard_normal(parameter.shape))
     step = STEPS[recipe.task](twin, build_torch_optimizers(recipe, twin), **recipe.step_options)
     for number in range(steps):
@@ -72,6 +80,22 @@ def test_where_steps_do_not_run_free_torch_leaves_torch_too(model):
     here, there = (torch_steps(model, away) for away in (0.0, 1e-15))
     drift = max(difference(here[name].numpy(), there[name].numpy()) for name in here)
     assert drift > TOLERANCES["float64"].steps
+
+
+def test_in_float32_the_gradients_of_a_large_model_are_not_torchs_own():
+    """Why the certificate takes them in float64 alone."""
+    torch.manual_seed(0)
+    twin = torch_models.MODELS["vgg19_bn"](**TWINS["vgg19_bn"].tiny, dropout=0.0)
+    spread(twin)
+    images, along = torch.randn(16, 3, 32, 32), torch.randn(16, 10)
+
+    def gradients(model, dtype):
+        outputs = (model(images.to(dtype)) * along.to(dtype)).sum()
+        return torch.autograd.grad(outputs, list(model.parameters()))
+
+    single, double = gradients(twin, torch.float32), gradients(copy.deepcopy(twin).double(), torch.float64)
+    errors = [difference(a.numpy(), b.numpy()) for a, b in zip(single, double, strict=True)]
+    assert max(errors) > TOLERANCES["float32"].gradient
 
 
 def test_the_certificate_is_written_for_machines(tmp_path):
