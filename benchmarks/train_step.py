@@ -85,7 +85,7 @@ def time_step(recipe: Recipe, batch_size: int, rounds: int) -> Row:
     """Builds the three contenders from the same weights and times them."""
     flax_model = build_model(recipe)
     rng = np.random.default_rng(0)
-    examples = find_twin(recipe.model).batch
+    examples = find_twin(recipe.model, recipe.options).batch
     batch = {name: float32(example.draw(rng, batch_size)) for name, example in examples.items()}
     task = build_task(recipe, flax_model)
     noise = {name: np.asarray(value) for name, value in task.draw(jax.random.key(0), batch_size).items()}
@@ -116,12 +116,12 @@ def _torch_step(
     device = torch_device()
     model = to_torch(flax_model, torch_models.MODELS[recipe.model](**recipe.options)).to(device)
     optimizers = build_torch_optimizers(recipe, model)
+    step = STEPS[recipe.task](model, optimizers, **recipe.step_options)
     if compiled:
         for child in find_twin(recipe.model).examples:
             child_of(model, child).compile()
         for optimizer in optimizers.values():
             optimizer.step = torch.compile(optimizer.step)
-    step = STEPS[recipe.task](model, optimizers, **recipe.step_options)
     tensors = [
         {name: torch_tensor(array, device) for name, array in arrays.items()} for arrays in (batch, noise)
     ]

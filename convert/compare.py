@@ -28,6 +28,7 @@ class Comparison(NamedTuple):
     buffers: Errors
     inputs: float
     parameters: Errors
+    largest: Errors  # {parameter: the largest of its gradient}
 
 
 def compare_call(
@@ -55,7 +56,7 @@ def compare_call(
     leaves = plan(flax_module)
     their_buffers = dict(torch_module.named_buffers())
     our_buffers = leaves_to_torch(leaves, ours["buffers"])
-    inputs, parameters = 0.0, {}
+    inputs, parameters, largest = 0.0, {}, {}
     if gradients:
         names = dict(torch_module.named_parameters())
         wanted = [t for t in tensors if t.requires_grad]
@@ -63,10 +64,9 @@ def compare_call(
         theirs = torch.autograd.grad(total, [*wanted, *names.values()], materialize_grads=True)
         inputs = output_difference(ours["inputs"], theirs[: len(wanted)])
         of_leaves = leaves_to_torch(leaves, ours["parameters"])
-        parameters = {
-            name: difference(of_leaves[name], to_numpy(gradient))
-            for name, gradient in zip(names, theirs[len(wanted) :], strict=True)
-        }
+        of_theirs = dict(zip(names, map(to_numpy, theirs[len(wanted) :]), strict=True))
+        parameters = {name: difference(of_leaves[name], of_theirs[name]) for name in names}
+        largest = {name: float(np.abs(gradient).max()) for name, gradient in of_theirs.items()}
     return Comparison(
         outputs=output_difference(ours["outputs"], their_outputs),
         layers={
@@ -77,6 +77,7 @@ def compare_call(
         buffers={name: difference(our_buffers[name], to_numpy(b)) for name, b in their_buffers.items()},
         inputs=inputs,
         parameters=parameters,
+        largest=largest,
     )
 
 

@@ -39,6 +39,7 @@ def run_lockstep(
     optimizers: optax states to go on from; without them both sides begin anew. The models have the
     same weights already; the torch model is trained in place.
     """
+    batch *= recipe.shares  # a batch norm of three examples is another matter
     recipe = dataclasses.replace(recipe, steps=steps)  # a rate that falls does so within them
     task = build_task(recipe, flax_model)
     state: TrainState = task.state()

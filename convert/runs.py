@@ -1,5 +1,6 @@
 """Run folders across the bridge: a trained run to torch, and torch weights to a run."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flax import traverse_util
+from flax import nnx, traverse_util
 
 import torch_models
 from convert.certificate import Certificate, verify
@@ -29,13 +30,14 @@ from train.tasks import build_task
 def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
     """Writes workdir/export: model.pth, optimizer.pth, TorchScript files and certificate.json.
 
+    A child of which the run keeps a moving average is exported with that too, as CHILD_average.
     Errors: ValueError for a folder without a run; ExportError where a file fails its check.
     """
     run = load_run(workdir)
     for fault in run.faults:
         say(fault)
     recipe, state = run.recipe, run.state
-    twin = find_twin(recipe.model)
+    twin = find_twin(recipe.model, recipe.options)
     export = workdir / "export"
     export.mkdir(exist_ok=True)
 
@@ -50,11 +52,19 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
     say(f"wrote {export / 'optimizer.pth'}: the state of every optimizer")
 
     exports = {}
+
+    def write(name: str, ours: Any, theirs: Any, child: str) -> None:
+        path = export_torchscript(theirs, export / f"{name}.torchscript.pt")
+        exports[path.name] = check_export(path, ours, twin.examples[child])
+        say(f"wrote {path}: loads without us, differs from Flax by {exports[path.name]:.1e}")
+
     for child in twin.exported:
-        path = export_torchscript(child_of(torch_model, child), export / f"{child or 'model'}.torchscript.pt")
-        error = check_export(path, child_of(run.model, child), twin.examples[child])
-        exports[path.name] = error
-        say(f"wrote {path}: loads without us, differs from Flax by {error:.1e}")
+        ours, theirs = child_of(run.model, child), child_of(torch_model, child)
+        write(child or "model", ours, theirs, child)
+        if child in state.extra.get("average", {}):
+            averaged = nnx.clone(ours)
+            nnx.update(averaged, nnx.State(state.extra["average"][child]))
+            write(f"{child}_average", averaged, to_torch(averaged, copy.deepcopy(theirs)), child)
 
     flat = traverse_util.flatten_dict(merged(state.params, state.buffers))
     certificate = verify(

@@ -60,7 +60,7 @@ def summarise(model: str, options: dict[str, Any] | None = None) -> list[Row]:
     with torch.device("meta"):
         theirs = torch_models.MODELS[model](**recipe.options)
     rows = []
-    for child, examples in find_twin(model).examples.items():
+    for child, examples in find_twin(model, options).examples.items():
         rng = np.random.default_rng(0)
         arrays = [example.draw(rng, BATCH) for example in examples]
         arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]

@@ -1,27 +1,35 @@
 """TWINS: what the certificate and the export need to know of each model, one row per model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from train.lookup import look_up
+from train.state import model_options
 
 
 @dataclass(frozen=True)
 class Example:
     """One input of a module: its shape without the batch axis, channels last, and its range.
 
-    low, high: drawn uniformly between them; integers where both are ints. batch_axis: where the batch
-    axis comes in. elastic: axes of the shape whose length is not fixed, such as time.
+    A length of the shape, or high, may be the name of a model's option that gives it. low, high: drawn
+    uniformly between them; integers where both are ints. batch_axis: where the batch axis comes in.
+    elastic: axes of the shape whose length is not fixed, such as time.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
     low: float = -1.0
-    high: float = 1.0
+    high: float | str = 1.0
     batch_axis: int = 0
     elastic: tuple[int, ...] = ()
+
+    def of(self, options: Mapping[str, Any]) -> "Example":
+        """With the values of these options in place of their names."""
+        shape = tuple(options[n] if isinstance(n, str) else n for n in self.shape)
+        high = options[self.high] if isinstance(self.high, str) else self.high
+        return replace(self, shape=shape, high=high)
 
     def draw(self, rng: np.random.Generator, batch: int, longer: int = 0) -> np.ndarray:
         """(batch, *shape) float64, or int64 below `high`; elastic axes longer by `longer`."""
@@ -54,14 +62,34 @@ class Twin:
 
 
 def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
-    """Images of this shape -> scores of ten classes."""
+    """Images of this shape -> scores of classes."""
     image = Example(shape)
-    batch = {"image": image, "label": Example((), 0, 10)}
+    batch = {"image": image, "label": Example((), 0, "num_classes")}
     return Twin(examples={"": (image,)}, batch=batch, exported=("",), **fields)
 
 
 def _regression(x: Example, y: Example, **fields: Any) -> Twin:
     return Twin(examples={"": (x,)}, batch={"x": x, "y": y}, exported=("",), **fields)
+
+
+def _autoencoder(*code: int | str, **fields: Any) -> Twin:
+    """Images of 28x28 and codes of this shape; the root calls both children, which the steps compare."""
+    image = Example(_IMAGE)
+    examples = {"encoder": (image,), "decoder": (Example(code),)}
+    return Twin(examples=examples, batch={"image": image}, exported=("encoder", "decoder"), **fields)
+
+
+def _gan(
+    noise: tuple[int | str, ...], example: tuple[int | str, ...], real: str = "image", labelled: bool = False,
+    **fields: Any,
+) -> Twin:  # fmt: skip
+    """A generator of examples of this shape; labelled: both halves are told the class."""
+    label = {"label": Example((), 0, "num_classes")} if labelled else {}
+    examples = {
+        "generator": (Example(noise), *label.values()),
+        "discriminator": (Example(example), *label.values()),
+    }
+    return Twin(examples=examples, batch={real: Example(example), **label}, exported=("generator",), **fields)
 
 
 def _shifted(child: str, *numbers: int) -> tuple[str, ...]:
@@ -73,20 +101,32 @@ def _shifted(child: str, *numbers: int) -> tuple[str, ...]:
 _IMAGE, _COLOUR, _PHOTO = (28, 28, 1), (32, 32, 3), (64, 64, 3)
 _WIDTH = {"num_classes": 10, "width": 8}
 _WIDTHS = {**_WIDTH, "hidden_features": 32}
+_NOISE = ("noise_features",)
+_NARROW = {"hidden_features": 32, "channels": 4}
 _FORECASTER = _regression(
-    Example((6, 2), batch_axis=1, elastic=(0,)), Example((6, 1), batch_axis=1, elastic=(0,))
+    Example((6, "input_features"), batch_axis=1, elastic=(0,)), Example((6, 1), batch_axis=1, elastic=(0,))
 )
 _SENTENCES = {
-    "words": Example((5,), 0, 9, elastic=(0,)),
-    "characters": Example((5, 6), 0, 27, elastic=(0, 1)),
+    "words": Example((5,), 0, "vocabulary_size", elastic=(0,)),
+    "characters": Example((5, 6), 0, "alphabet_size", elastic=(0, 1)),
     "lengths": Example((5,), 1, 7, elastic=(0,)),
+}
+
+# The convolutions before an instance norm, of the small variant, whose steps a certificate takes.
+_CYCLEGAN_NORMED = {
+    **dict.fromkeys(
+        ("generator_ab", "generator_ba"), (1, 4, 7, "10.conv_block.1", "10.conv_block.5", 11, 14)
+    ),
+    **dict.fromkeys(("discriminator_a", "discriminator_b"), (2, 5, 8)),
 }
 
 TWINS: dict[str, Twin] = {
     "linear_regression": _regression(Example((1,)), Example((1,))),
     "polynomial_regression": _regression(Example((3,)), Example((1,))),
     "logistic_regression": _regression(Example((2,)), Example((1,), 0.0, 1.0)),
-    "two_layer_net": _regression(Example((1000,)), Example((10,)), tiny={"hidden_features": 8}),
+    "two_layer_net": _regression(
+        Example(("in_features",)), Example(("out_features",)), tiny={"hidden_features": 8}
+    ),
     "fashion_mlp": _classifier(_IMAGE, tiny={"hidden_features": 16}),
     "mlp_bn": _classifier(_IMAGE, tiny={"hidden_features": 24}, exempt=_shifted("fc", 1, 4)),
     "lenet": _classifier(_IMAGE),
@@ -129,22 +169,42 @@ TWINS: dict[str, Twin] = {
     "lstm_regressor": _FORECASTER,
     "rnn_regressor": _FORECASTER,
     "gru_regressor": _FORECASTER,
-    "ngram_lm": _regression(Example((2,), 0, 97), Example((), 0, 97), tiny={"hidden_features": 16}),
+    "ngram_lm": _regression(
+        Example((2,), 0, "vocabulary_size"), Example((), 0, "vocabulary_size"), tiny={"hidden_features": 16}
+    ),
     "lstm_tagger": Twin(
         examples={"": tuple(_SENTENCES.values())},
-        batch={**_SENTENCES, "tags": Example((5,), -1, 3)},
+        batch={**_SENTENCES, "tags": Example((5,), -1, "num_tags")},
         exported=("",),
         tiny={"word_features": 12, "character_features": 5, "character_hidden": 6, "hidden_features": 16},
     ),
-    "dcgan": Twin(
-        examples={"generator": (Example((96,)),), "discriminator": (Example(_IMAGE),)},
-        batch={"image": Example(_IMAGE)},
-        exported=("generator",),
-        tiny={"hidden_features": 32, "channels": 4},
+    "autoencoder": _autoencoder("code_features", tiny={"hidden_features": 16}),
+    "conv_autoencoder": _autoencoder(2, 2, "code_features"),
+    "vae": _autoencoder("code_features", tiny={"hidden_features": 16}),
+    "gan": _gan(_NOISE, _IMAGE, tiny={"hidden_features": 32}),
+    "lsgan": _gan(_NOISE, _IMAGE, tiny={"hidden_features": 32}),
+    "dcgan": _gan(_NOISE, _IMAGE, tiny=_NARROW),
+    "dcgan64": _gan((1, 1, *_NOISE), _PHOTO, tiny={"channels": 4}),
+    "mlp_gan": _gan(_NOISE, _IMAGE, tiny={"hidden_features": 8}, exempt=_shifted("generator.fc", 2, 5, 8)),
+    "painter_gan": _gan(_NOISE, ("points",), real="x"),
+    "wgan": _gan(_NOISE, _IMAGE, tiny=_NARROW),
+    "wgan_gp": _gan(_NOISE, _IMAGE, tiny=_NARROW),
+    "cgan": _gan(_NOISE, _IMAGE, labelled=True, tiny=_NARROW),
+    "cyclegan": Twin(
+        examples={child: (Example(_COLOUR),) for child in _CYCLEGAN_NORMED},
+        batch={"a": Example(_COLOUR), "b": Example(_COLOUR)},
+        exported=("generator_ab", "generator_ba"),
+        tiny={"width": 4, "blocks": 1},
+        exempt=tuple(f"{child}.model.{n}.bias" for child, ns in _CYCLEGAN_NORMED.items() for n in ns),
+        large=True,
     ),
 }
 
 
-def find_twin(model: str) -> Twin:
-    """TWINS[model]; ValueError with near matches where there is none."""
-    return look_up(TWINS, model, "model")
+def find_twin(model: str, options: Mapping[str, Any] | None = None) -> Twin:
+    """The row of a model, its examples for these options. ValueError with near matches for a wrong name."""
+    twin = look_up(TWINS, model, "model")
+    known = {**model_options(model), **(options or {})}
+    examples = {child: tuple(e.of(known) for e in inputs) for child, inputs in twin.examples.items()}
+    batch = {name: example.of(known) for name, example in twin.batch.items()}
+    return replace(twin, examples=examples, batch=batch)

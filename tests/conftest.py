@@ -18,6 +18,7 @@ torch.set_num_threads(1)
 # These compile for a minute and more. Their blocks, keys and forward passes have tests of their own.
 HEAVY = {
     "vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn", "resnet34", "resnet50", "googlenet",
+    "wgan",
 }  # fmt: skip
 MODELS = [model for model in TWINS if model not in HEAVY]
 

@@ -13,7 +13,7 @@ from convert import verify
 from convert.compare import to_torch_input
 from convert.lockstep import build_torch_optimizers
 from convert.tolerances import TOLERANCES, difference
-from convert.twins import TWINS
+from convert.twins import TWINS, find_twin
 from convert.weights import flat_variables
 from tests.conftest import MODELS
 from torch_models.steps import STEPS
@@ -22,6 +22,8 @@ from train.state import build_model
 
 # In float32 the same meanings show, less sharply: one model of each family stands for it.
 IN_FLOAT32 = {"linear_regression", "mlp_bn", "lenet5", "lstm_regressor", "dcgan"}
+# Five critic steps compile five times as long as one, and two show as much.
+QUICKER = {"wgan": {"critic_steps": 2}, "wgan_gp": {"critic_steps": 2}}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -29,7 +31,8 @@ def test_the_twins_agree(model):
     # Of the large ones as much as the suite has time for; docs/models.md holds the whole certificates.
     steps, batch = (4, 8) if TWINS[model].large else (20, 16)
     dtypes = ("float64", "float32") if model in IN_FLOAT32 else ("float64",)
-    certificate = verify(model, options=TWINS[model].tiny, dtypes=dtypes, steps=steps, batch=batch)
+    recipe = dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny), **QUICKER.get(model, {}))
+    certificate = verify(model, recipe=recipe, dtypes=dtypes, steps=steps, batch=batch)
     assert certificate.passed, f"\n{certificate}"
     names = {(check.dtype, check.name) for check in certificate.checks}
     assert {("float64", "gradients"), ("float64", f"{steps} steps, parameters and buffers")} <= names
@@ -69,7 +72,7 @@ def torch_steps(model: str, away: float, steps: int = 20) -> dict[str, torch.Ten
             parameter *= torch.tensor(1 + away * rng.standard_normal(parameter.shape))
     step = STEPS[recipe.task](twin, build_torch_optimizers(recipe, twin), **recipe.step_options)
     for number in range(steps):
-        batch = {name: e.draw(rng, 16) for name, e in TWINS[model].batch.items()}
+        batch = {name: e.draw(rng, 16) for name, e in find_twin(model, recipe.options).batch.items()}
         torch.manual_seed(number)  # of the dropout masks
         step({name: to_torch_input(array) for name, array in batch.items()}, {})
     return twin.state_dict()

@@ -38,7 +38,7 @@ def test_an_argument_is_written_after_the_name():
     ("name", "message"),
     [
         ("minst", "unknown dataset 'minst': did you mean mnist"),
-        ("folders:a", "unknown dataset 'folders': did you mean folder"),
+        ("foldr:a", "unknown dataset 'foldr': did you mean folder"),
         ("folder", "folder needs its PATH: write folder:PATH, got 'folder'"),
         ("csv:", "csv needs its PATH: write csv:PATH, got 'csv:'"),
         ("digits:8", "digits takes no argument, got 'digits:8': write digits"),

@@ -10,7 +10,7 @@ from flax import nnx
 from convert.compare import output_difference
 from convert.export import check_export, export_torchscript, run_alone
 from convert.tolerances import TOLERANCES, difference
-from convert.twins import TWINS, Example
+from convert.twins import TWINS, Example, find_twin
 from convert.weights import flat_variables
 from tests.test_sequences import SEQUENCES, jitted, load, pair_of, small_run
 from train.data.tagged import NO_TAG, encode_words
@@ -132,7 +132,7 @@ def test_an_export_of_one_length_only_is_refused(tmp_path):
 
     path = export_torchscript(OneLength(theirs), tmp_path / "x.torchscript.pt")
     with pytest.raises(ValueError, match="differs from the Flax model by inf"):
-        check_export(path, ours, TWINS["rnn_regressor"].examples[""])
+        check_export(path, ours, find_twin("rnn_regressor").examples[""])
 
 
 def test_perplexity_follows_from_the_mean_loss():

@@ -1,10 +1,15 @@
-"""Adversarial networks: one root module with the children `generator` and `discriminator`.
+"""Convolutional adversarial networks: one root module with the children `generator` and `discriminator`.
 
-dcgan: the convolutional GAN for 28x28 digits after Radford, Metz & Chintala, "Unsupervised
-Representation Learning with Deep Convolutional Generative Adversarial Networks" (2016), in the
-form that PyTorch courses teach: batch norm after the ReLU, none in the discriminator.
+dcgan, wgan, wgan_gp: after Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep
+Convolutional Generative Adversarial Networks" (2016), in the form that PyTorch courses teach: batch norm
+after the ReLU, none in the discriminator. cgan: the same, told the class (Mirza & Osindero, "Conditional
+Generative Adversarial Nets", 2014). dcgan64: the paper's own form, for 64x64 pictures, as PyTorch's example
+has it.
+
+A generator's `noise_shape` is the shape of one example of its noise.
 """
 
+import torch
 from torch import Tensor, nn
 
 
@@ -13,7 +18,7 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, noise_features: int, hidden_features: int, channels: int):
         super().__init__()
-        self.noise_features = noise_features
+        self.noise_shape = (noise_features,)
         self.fc = nn.Sequential(
             nn.Linear(noise_features, hidden_features),
             nn.ReLU(),
@@ -36,12 +41,12 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images (N, 1, 28, 28) in [-1, 1] -> logits (N, 1), high for real."""
+    """Images (N, in_channels, 28, 28) in [-1, 1] -> logits (N, 1), high for real."""
 
-    def __init__(self, hidden_features: int, channels: int):
+    def __init__(self, hidden_features: int, channels: int, in_channels: int = 1):
         super().__init__()
         self.conv = nn.Sequential(
-            nn.Conv2d(1, channels // 2, 5),
+            nn.Conv2d(in_channels, channels // 2, 5),
             nn.LeakyReLU(0.01),
             nn.MaxPool2d(2),  # (N, 32, 12, 12)
             nn.Conv2d(channels // 2, channels, 5),
@@ -60,7 +65,7 @@ class DCGANDiscriminator(nn.Module):
 
 
 class DCGAN(nn.Module):
-    """Generator and discriminator for 28x28x1 images; the options scale the widths."""
+    """Generator and discriminator for 1x28x28 images; the options scale the widths."""
 
     def __init__(self, noise_features: int = 96, hidden_features: int = 1024, channels: int = 64):
         super().__init__()
@@ -68,4 +73,125 @@ class DCGAN(nn.Module):
         self.discriminator = DCGANDiscriminator(hidden_features, channels)
 
 
-MODELS = {"dcgan": DCGAN}
+class ConditionalGenerator(nn.Module):
+    """Noise (N, noise_features) and classes (N,) -> images (N, 1, 28, 28) in [-1, 1].
+
+    The class goes in as an embedding of 10 numbers beside the noise.
+    """
+
+    def __init__(self, num_classes: int, noise_features: int, hidden_features: int, channels: int):
+        super().__init__()
+        self.noise_shape = (noise_features,)
+        self.embedding = nn.Embedding(num_classes, 10)
+        self.body = DCGANGenerator(noise_features + 10, hidden_features, channels)
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        return self.body(torch.cat([noise, self.embedding(labels)], dim=1))
+
+
+class ConditionalDiscriminator(nn.Module):
+    """Images (N, 1, 28, 28) in [-1, 1] and classes (N,) -> logits (N, 1), high for real and of that class.
+
+    The class goes in as an embedding of 28x28 numbers, the second channel.
+    """
+
+    def __init__(self, num_classes: int, hidden_features: int, channels: int):
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes, 784)
+        self.plane = nn.Unflatten(1, (1, 28, 28))
+        self.body = DCGANDiscriminator(hidden_features, channels, in_channels=2)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.body(torch.cat([images, self.plane(self.embedding(labels))], dim=1))
+
+
+class CGAN(nn.Module):
+    """DCGAN, both halves of which are told the class."""
+
+    def __init__(
+        self, num_classes: int = 10, noise_features: int = 96, hidden_features: int = 1024, channels: int = 64
+    ):
+        super().__init__()
+        self.generator = ConditionalGenerator(num_classes, noise_features, hidden_features, channels)
+        self.discriminator = ConditionalDiscriminator(num_classes, hidden_features, channels)
+
+
+class DCGAN64Generator(nn.Module):
+    """Noise (N, noise_features, 1, 1), N(0, 1) -> images (N, 3, 64, 64) in [-1, 1]."""
+
+    def __init__(self, noise_features: int, channels: int):
+        super().__init__()
+        self.noise_shape = (noise_features, 1, 1)
+        wide = {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False}
+        self.main = nn.Sequential(
+            nn.ConvTranspose2d(noise_features, 8 * channels, 4, bias=False),
+            nn.BatchNorm2d(8 * channels),
+            nn.ReLU(),  # (N, 512, 4, 4)
+            nn.ConvTranspose2d(8 * channels, 4 * channels, **wide),
+            nn.BatchNorm2d(4 * channels),
+            nn.ReLU(),  # (N, 256, 8, 8)
+            nn.ConvTranspose2d(4 * channels, 2 * channels, **wide),
+            nn.BatchNorm2d(2 * channels),
+            nn.ReLU(),  # (N, 128, 16, 16)
+            nn.ConvTranspose2d(2 * channels, channels, **wide),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),  # (N, 64, 32, 32)
+            nn.ConvTranspose2d(channels, 3, **wide),
+            nn.Tanh(),  # (N, 3, 64, 64)
+        )
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.main(noise)
+
+
+class DCGAN64Discriminator(nn.Module):
+    """Images (N, 3, 64, 64) in [-1, 1] -> probabilities (N, 1) of being real."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        wide = {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False}
+        self.main = nn.Sequential(
+            nn.Conv2d(3, channels, **wide),
+            nn.LeakyReLU(0.2),  # (N, 64, 32, 32)
+            nn.Conv2d(channels, 2 * channels, **wide),
+            nn.BatchNorm2d(2 * channels),
+            nn.LeakyReLU(0.2),  # (N, 128, 16, 16)
+            nn.Conv2d(2 * channels, 4 * channels, **wide),
+            nn.BatchNorm2d(4 * channels),
+            nn.LeakyReLU(0.2),  # (N, 256, 8, 8)
+            nn.Conv2d(4 * channels, 8 * channels, **wide),
+            nn.BatchNorm2d(8 * channels),
+            nn.LeakyReLU(0.2),  # (N, 512, 4, 4)
+            nn.Conv2d(8 * channels, 1, 4, bias=False),
+            nn.Sigmoid(),
+            nn.Flatten(),  # (N, 1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.main(images)
+
+
+class DCGAN64(nn.Module):
+    """The paper's DCGAN for 3x64x64 images, without biases.
+
+    initial_std: convolutions begin at N(0, initial_std^2), scales of batch norm at N(1, initial_std^2).
+    """
+
+    def __init__(self, noise_features: int = 100, channels: int = 64, initial_std: float = 0.02):
+        super().__init__()
+        self.generator = DCGAN64Generator(noise_features, channels)
+        self.discriminator = DCGAN64Discriminator(channels)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, initial_std)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, initial_std)
+
+
+MODELS = {
+    "dcgan": DCGAN,
+    "wgan": DCGAN,
+    "wgan_gp": DCGAN,
+    "cgan": CGAN,
+    "dcgan64": DCGAN64,
+}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import tyro
 
-from train.optimizer_config import OPTIMIZER_CLASSES, SGD, Optimizer
+from train.optimizer_config import OPTIMIZER_CLASSES, SGD, Adam, Optimizer
 
 Hidden = tyro.conf.Suppress
 
@@ -72,13 +72,18 @@ class Recipe:
         return {"": self.optimizer}
 
     @property
+    def shares(self) -> int:
+        """The parts into which a step divides its batch."""
+        return 1
+
+    @property
     def step_options(self) -> dict[str, Any]:
         """What the reference step in PyTorch takes besides the model and the optimizers."""
         return {"loss": self.loss} if hasattr(self, "loss") else {}
 
     def on(self, dataset: str) -> "Recipe":
         """This recipe on another data set, with the overrides that it carries for it."""
-        return dataclasses.replace(self, dataset=dataset, **self.overrides.get(dataset, {}))
+        return dataclasses.replace(self, dataset=dataset, **self.overrides.get(dataset.partition(":")[0], {}))
 
     def to_json(self) -> dict[str, Any]:
         """Every field that bears on the run; `recipe_from_json` reads it back."""
@@ -114,10 +119,20 @@ class GANRecipe(PicturesRecipe):
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
     """What happens to training pictures in [0, 1], in order; the generator draws in [-1, 1]."""
-    loss: Literal["bce"] = "bce"
-    """bce: binary cross-entropy on logits, for the discriminator real and fake not halved."""
+    loss: Literal["bce", "probability", "half_probability", "minimax", "least_squares", "wasserstein"] = "bce"
+    """bce: binary cross-entropy on logits, the discriminator's over real plus that over fake; probability:
+    the same on probabilities; half_probability: the discriminator's halved; minimax: the generator makes the
+    discriminator's larger; least_squares: targets 1 and 0; wasserstein: a critic without bounds."""
     noise: Literal["uniform", "normal"] = "uniform"
     """uniform: U(-1, 1); normal: N(0, 1)."""
+    critic_steps: int = 1
+    """Steps of the discriminator before the generator's, each on its share of the batch."""
+    weight_clip: float | None = None
+    """After each of them its weights are cut off at plus and minus this."""
+    gradient_penalty: float | None = None
+    """Weight of how far the discriminator's slope between real and fake examples is from 1."""
+    ema: float | None = None
+    """Draw by a moving average of the generator's weights that keeps so much of the old in every step."""
     generator_optimizer: Optimizer
     """torch's optimizer for the generator."""
     discriminator_optimizer: Optimizer
@@ -126,6 +141,53 @@ class GANRecipe(PicturesRecipe):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+
+    @property
+    def shares(self) -> int:
+        return self.critic_steps
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        names = ("loss", "critic_steps", "weight_clip", "gradient_penalty", "ema")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGANRecipe(PicturesRecipe):
+    """Translating between two domains of pictures without pairs: a generator each way."""
+
+    task: ClassVar[str] = "cyclegan"
+
+    transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to training pictures in [0, 1], in order; the generators draw in [-1, 1]."""
+    test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """The same for pictures of the test split."""
+    cycle_weight: float = 10.0
+    """Weight of the L1 distance between a picture and what comes back of it from the other domain."""
+    identity_weight: float = 5.0
+    """Weight of the L1 distance between a picture and its translation into its own domain; 0: none."""
+    pool_size: int = 50
+    """Past images of each domain that the discriminators may see again; 0: none."""
+    decay_after: float = 0.5
+    """Share of the run after which the learning rates fall linearly to 0."""
+    generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+    """torch's optimizer for both generators."""
+    discriminator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+    """torch's optimizer for both discriminators."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The authors have one for both generators: the same, as every optimizer works value by value."""
+        generator, discriminator = self.generator_optimizer, self.discriminator_optimizer
+        return {
+            "generator_ab": generator, "generator_ba": generator,
+            "discriminator_a": discriminator, "discriminator_b": discriminator,
+        }  # fmt: skip
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        names = ("cycle_weight", "identity_weight", "pool_size", "decay_after", "steps")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +199,22 @@ class ClassifyRecipe(PicturesRecipe):
     loss: Literal["cross_entropy", "nll", "bce"] = "cross_entropy"
     """cross_entropy: on logits; nll: on log-probabilities; bce: two classes, on one probability."""
     optimizer: Optimizer = SGD(lr=1e-2, momentum=0.9)
+    """torch's optimizer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeRecipe(PicturesRecipe):
+    """Giving back what came in, in [-1, 1]."""
+
+    task: ClassVar[str] = "autoencode"
+
+    transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to training pictures in [0, 1], in order; the decoder draws in [-1, 1]."""
+    test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """The same for pictures of the test split."""
+    loss: Literal["sse", "vae"] = "sse"
+    """sse: the sum of the squared errors over the batch size; vae: and the KL divergence to N(0, 1)."""
+    optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
 
@@ -226,3 +304,18 @@ def read_recipe(workdir: Path) -> Recipe:
         return recipe_from_json(values, find_recipe(values["model"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{workdir}/recipe.json cannot be read as a recipe: {error!r}") from None
+
+
+def read_meta(workdir: Path) -> dict[str, Any]:
+    """data.json of a run folder: what its data set says of itself. ValueError where there is none to read."""
+    path = Path(workdir) / "data.json"
+    if not path.is_file():
+        model = read_recipe(workdir).model
+        raise ValueError(
+            f"{workdir} has no data.json, which training writes: "
+            f"python -m train.run --model {model} --workdir {workdir}"
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None

@@ -1,12 +1,13 @@
-"""Judges a trained classifier: `python -m train.evaluate runs/lenet5`.
+"""Judges a trained run: `python -m train.evaluate runs/lenet5`.
 
-On the test split, or the training split where a set has no other: the accuracy, the accuracy of every
-class, the confusion matrix, and a page of pictures with their predicted and actual names. Writes
-evaluation.json, confusion.png and predictions.png into the run folder's evaluation/.
+A classifier on the test split, or the training split where a set has no other: the accuracy, that of every
+class, the confusion matrix, and a page of pictures with their predicted and actual names. What draws, by the
+Fréchet distance to its training pictures (train/frechet.py). Writes evaluation.json, confusion.png and
+predictions.png, or distance.json, into the run folder's evaluation/.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import tyro
 
 from train.commands import parse_flags, run_command, use_compilation_cache
-from train.config import ClassifyRecipe, read_recipe
+from train.config import AutoencodeRecipe, ClassifyRecipe, GANRecipe, read_recipe
 
 PROG = "python -m train.evaluate"
 SHOWN = 40  # pictures on the page; the wrong ones first, at most half of it
@@ -22,12 +23,14 @@ SHOWN = 40  # pictures on the page; the wrong ones first, at most half of it
 
 @dataclass(frozen=True)
 class Flags:
-    """Judge a trained classifier on its test split."""
+    """Judge a trained classifier on its test split, or a generator by what it draws."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of train.run."""
     data_dir: Path = Path("data")
-    """Where data sets are kept."""
+    """Where data sets, and the classifiers that judge generators, are kept."""
+    seed: int = 0
+    """Of a generator: seed of the noise that it draws from."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,26 @@ def show(result: Evaluated, workdir: Path) -> None:
     print(f"wrote {workdir / 'evaluation'}/: evaluation.json, confusion.png, predictions.png")
 
 
+def judge_generator(flags: Flags) -> None:
+    """Says how far what a run draws is from its training pictures, and writes it down."""
+    from train.frechet import distance
+
+    result = distance(flags.run, flags.data_dir, flags.seed)
+    path = flags.run / "evaluation" / "distance.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"seed": flags.seed, **asdict(result)}, indent=2) + "\n")
+    held = "" if result.test_split is None else f"; that of the test split is {result.test_split:.4g}"
+    print(f"Fréchet distance {result.distance:.4g} over {result.examples} pictures{held}")
+    print(f"by the features of {result.judge}; wrote {path}")
+
+
 def main(args: list[str]) -> None:
     flags = parse_flags(Flags, args, prog=PROG)
-    read_recipe(flags.run)
+    recipe = read_recipe(flags.run)
     use_compilation_cache()
+    if isinstance(recipe, GANRecipe | AutoencodeRecipe):
+        judge_generator(flags)
+        return
     show(evaluate(flags.run, flags.data_dir), flags.run)
 
 

@@ -26,6 +26,7 @@ from train.data.load import Data
 from train.data.streams import AUGMENT, NOISE, stream
 from train.evaluation import Evaluation
 from train.interrupt import Interrupt
+from train.pictures import save_animations
 from train.plots import is_metric, save_curves
 from train.report import Metrics, Reporter, Stopwatch, duration, print_card
 from train.runs import load_recipe_data
@@ -264,11 +265,12 @@ class Run:
         return lambda name: self.workdir / "samples" / f"{name}_{step:06d}.png"
 
     def summarise(self, title: str) -> None:
-        """curves.png and the results card."""
+        """curves.png, the pictures in motion, and the results card."""
         records = self.metrics.records
         if not records:  # a finished run whose metrics.jsonl was taken away
             return
         save_curves(records, self.workdir / "curves.png", title)
+        save_animations(self.workdir / "samples")
         last = records[-1]
         rows = {name.replace("_", " "): f"{last[name]:.4g}" for name in last if is_metric(name)}
         rows |= {

@@ -94,18 +94,44 @@ def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], pat
             place.set_title(title, fontsize=7, color="tab:green" if right else "tab:red")
 
 
+def save_codes(codes: np.ndarray, labels: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Codes (N, 2) or (N, 3) as points, coloured by class; labels (N,) are numbers of the classes."""
+    deep = codes.shape[1] == 3
+    with figure(path, 1, 1, (7, 6), "3d" if deep else None) as (axes,):
+        for number, name in enumerate(classes):
+            axes.scatter(*codes[labels == number].T, color=f"C{number}", s=10, label=name)
+        axes.set(**{f"{axis}label": f"code {n}" for n, axis in enumerate("xyz"[: codes.shape[1]])})
+        if len(classes) <= 20:
+            axes.figure.legend(frameon=False, loc="outside right center", markerscale=2)
+
+
+def save_curve_bundle(places: np.ndarray, curves: np.ndarray, bounds: Any, path: Path) -> None:
+    """Curves (N, P) over their places (P,), and the two (2, P) between which they should run."""
+    with figure(path, 1, 1, (7, 4.5)) as (axes,):
+        axes.fill_between(places, *bounds, color="0.9")
+        axes.plot(places, curves.T, color="C0", alpha=0.35, lw=1)
+        for bound, name in zip(bounds, ("lower bound", "upper bound"), strict=True):
+            axes.plot(places, bound, "--", lw=2, label=name)
+        axes.legend(frameon=False)
+
+
 @contextlib.contextmanager
-def figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
+def figure(
+    path: Path, rows: int, columns: int, size: tuple[float, float], projection: str | None = None
+) -> Iterator[Any]:
     """The axes of a new figure of so many rows and columns, in a flat array; size in inches.
 
-    Saved as PNG and closed afterwards.
+    projection: matplotlib's, "3d" for points in space. Saved as PNG and closed afterwards.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    page, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    page, axes = pyplot.subplots(
+        rows, columns, figsize=size, layout="constrained", squeeze=False,
+        subplot_kw={"projection": projection},
+    )  # fmt: skip
     yield axes.ravel()
     path.parent.mkdir(parents=True, exist_ok=True)
     page.savefig(path, dpi=120)

@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from train.commands import parse_flags, run_command, use_compilation_cache
-from train.config import LanguageRecipe, Recipe, SequenceRecipe, TagRecipe, read_recipe
+from train.config import LanguageRecipe, Recipe, SequenceRecipe, TagRecipe, read_meta, read_recipe
 from train.lookup import look_up
 
 PROG = "python -m train.predict"
@@ -129,16 +129,7 @@ def _load(workdir: Path, kind: type[Recipe]) -> tuple[Any, Any, dict[str, Any]]:
     recipe = read_recipe(workdir)
     if not isinstance(recipe, kind):
         raise ValueError(f"{workdir} holds {recipe.model}, a run of the task {recipe.task}, not {kind.task}")
-    path = workdir / "data.json"
-    if not path.is_file():
-        raise ValueError(
-            f"{workdir} has no data.json, which training writes: "
-            f"python -m train.run --model {recipe.model} --workdir {workdir}"
-        )
-    try:
-        meta = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    meta = read_meta(workdir)
     from train.runs import load_run
     from train.tasks import build_task
 

@@ -8,7 +8,9 @@ cross-entropy, SGD 1e-2 with momentum 0.9, batches of 64.
 from typing import Any
 
 from train.config import (
+    AutoencodeRecipe,
     ClassifyRecipe,
+    CycleGANRecipe,
     GANRecipe,
     LanguageRecipe,
     Recipe,
@@ -17,7 +19,7 @@ from train.config import (
     TagRecipe,
 )
 from train.lookup import look_up
-from train.optimizer_config import SGD, Adam
+from train.optimizer_config import SGD, Adam, Optimizer, RMSprop
 
 CENTRED = ("normalize:0.5:0.5",)  # [0, 1] -> [-1, 1]
 
@@ -49,6 +51,33 @@ def _on_photos(model: str, **fields: Any) -> ClassifyRecipe:
     fields = {"epochs": 1, "expect": "minutes on two cores; tells the photographs apart", **fields}
     return ClassifyRecipe(
         model=model, dataset="photos", batch_size=32, transforms=CENTRED, test_transforms=CENTRED, **fields
+    )
+
+
+def _autoencoder(model: str, real_epochs: int, **fields: Any) -> AutoencodeRecipe:
+    """An autoencoder on the embedded digits. real_epochs: those on mnist and sets of its size."""
+    overrides = {name: {"epochs": real_epochs} for name in ("mnist", "fashion_mnist")}
+    return AutoencodeRecipe(model=model, dataset="digits", batch_size=128, overrides=overrides, **fields)
+
+
+def _adam(lr: float) -> Adam:
+    """Adam as adversarial networks have it."""
+    return Adam(lr=lr, betas=(0.5, 0.999))
+
+
+def _gan(
+    model: str, optimizer: Optimizer | None = None, real: dict[str, Any] | None = None, **fields: Any
+) -> GANRecipe:
+    """A GAN for 28x28 on the embedded digits, both optimizers alike. real: what differs on mnist."""
+    on_mnist = {"epochs": 10, "take": 50_000, "shuffle": False, "sample_every": 250, **(real or {})}
+    optimizer = optimizer or _adam(3e-4)
+    fields = {"batch_size": 128, "overrides": {"mnist": on_mnist}, **fields}
+    return GANRecipe(
+        model=model,
+        dataset="digits",
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
+        **fields,
     )
 
 
@@ -122,17 +151,53 @@ _RECIPES = [
         model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
         evaluate_every=60, optimizer=SGD(lr=1e-2), expect="the tags of a sentence it has not seen",
     ),
-    # Adversarial. dcgan: Radford et al. 2016, in the form of a PyTorch course: 28x28, BCE on logits, one
-    # noise batch for both halves of a step.
-    GANRecipe(
-        model="dcgan",
-        dataset="digits",
-        epochs=120,
-        batch_size=128,
-        generator_optimizer=Adam(lr=3e-4, betas=(0.5, 0.999)),
-        discriminator_optimizer=Adam(lr=3e-4, betas=(0.5, 0.999)),
+    # Autoencoders
+    _autoencoder("autoencoder", 100, epochs=300, expect="a test loss of 47, in half a minute"),
+    _autoencoder(
+        "conv_autoencoder", 40, epochs=800, optimizer=Adam(lr=1e-3, weight_decay=1e-5),
+        expect="a test loss of 21, in two minutes",
+    ),
+    _autoencoder("vae", 100, epochs=300, loss="vae", expect="a test loss of 27, in half a minute"),
+    # Adversarial, on the embedded digits; mnist as in the courses that these come from
+    _gan("gan", epochs=300, expect="digits, some of them blurred, in a minute"),
+    _gan("lsgan", epochs=300, loss="least_squares", expect="digits, some of them blurred, in a minute"),
+    _gan(
+        "dcgan", real={"epochs": 5}, epochs=120,
         expect="digits that a person recognises, in about 10 minutes on two cores",
-        overrides={"mnist": {"epochs": 5, "take": 50_000, "shuffle": False, "sample_every": 250}},
+    ),
+    GANRecipe(
+        model="dcgan64", dataset="photos", batch_size=128, epochs=20, loss="probability", noise="normal",
+        generator_optimizer=_adam(2e-4), discriminator_optimizer=_adam(2e-4),
+        expect="patches with the photographs' colours and edges", overrides={"cats_vs_dogs": {"epochs": 5}},
+    ),
+    _gan(
+        "mlp_gan", real={"epochs": 200, "sample_every": 400}, epochs=300, batch_size=64,
+        loss="half_probability", noise="normal", optimizer=_adam(2e-4), expect="digits, in two minutes",
+    ),
+    GANRecipe(
+        model="painter_gan", dataset="curves", batch_size=64, steps=10_000, loss="minimax", noise="normal",
+        generator_optimizer=Adam(lr=1e-4), discriminator_optimizer=Adam(lr=1e-4),
+        expect="curves between the bounds, in seconds",
+    ),
+    _gan(
+        "wgan", epochs=300, batch_size=320, loss="wasserstein", critic_steps=5, weight_clip=0.01,
+        optimizer=RMSprop(lr=5e-5),
+    ),
+    _gan(
+        "wgan_gp", epochs=300, batch_size=320, loss="wasserstein", critic_steps=5, gradient_penalty=10.0,
+        optimizer=Adam(lr=1e-4, betas=(0.0, 0.9)),
+    ),
+    _gan("cgan", epochs=120, expect="a row of digits for every class, in about 10 minutes on two cores"),
+    # CycleGAN: Zhu et al. 2017, narrow on the embedded pair; on pictures of one's own as in the paper.
+    CycleGANRecipe(
+        model="cyclegan", dataset="digits_to_photos", options={"width": 16, "blocks": 3}, batch_size=2,
+        steps=2000, expect="digits taken off photographs, and coloured on a dark ground, in about 5 minutes",
+        overrides={
+            "folders": {
+                "options": {}, "image_size": 256, "batch_size": 1, "epochs": 200, "steps": None,
+                "transforms": ("random_horizontal_flip", *CENTRED),
+            },
+        },
     ),
 ]  # fmt: skip
 RECIPES: dict[str, Recipe] = {recipe.model: recipe for recipe in _RECIPES}

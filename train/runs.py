@@ -8,6 +8,7 @@ from flax import nnx, traverse_util
 from train.checkpoint import Checkpoints
 from train.config import Recipe, read_recipe
 from train.data.datasets import find_dataset
+from train.data.images import Shape
 from train.data.load import Data, load_data
 from train.data.preprocess import preprocess
 from train.recipes import find_recipe
@@ -38,25 +39,30 @@ def load_run(workdir: Path) -> TrainedRun:
     return TrainedRun(recipe, state, model, faults)
 
 
+def picture_shape(recipe: Recipe) -> Shape | None:
+    """(H, W, C) to which a recipe's pictures are brought when they are read; None where it has none."""
+    at_home = find_recipe(recipe.model).dataset
+    # Another set's pictures are brought to the shape of the model's own; photos:96 is no other set.
+    same = recipe.dataset.partition(":")[0] == at_home.partition(":")[0]
+    shape = find_dataset(recipe.dataset if same else at_home).shape
+    size = getattr(recipe, "image_size", None)
+    return (size, size, shape[2]) if shape is not None and size is not None else shape
+
+
 def load_recipe_data(recipe: Recipe, data_dir: Path) -> Data:
     """The data that a recipe names, as its model takes it, and preprocessed.
 
     Errors: ValueError for a set of another kind than the model's, or that cannot be read.
     """
-    at_home = find_recipe(recipe.model).dataset
-    home = find_dataset(at_home)
-    # Another set's pictures are brought to the shape of the model's own; photos:96 is no other set.
-    same = recipe.dataset.partition(":")[0] == at_home.partition(":")[0]
-    shape = find_dataset(recipe.dataset).shape if same else home.shape
-    size = getattr(recipe, "image_size", None)
-    if shape is not None and size is not None:
-        shape = (size, size, shape[2])
-    data = load_data(recipe.dataset, data_dir, kind=home.kind, shape=shape)
+    kind = find_dataset(find_recipe(recipe.model).dataset).kind
+    data = load_data(recipe.dataset, data_dir, kind=kind, shape=picture_shape(recipe))
     if not recipe.preprocess:
         return data
-    name = "image" if home.kind == "image" else "x"
+    name = "image" if kind == "image" else "x"
     if not isinstance(data.train, dict):
         raise ValueError(f"preprocess needs a data set that is in memory, which {recipe.dataset} is not")
+    if kind == "pair":
+        raise ValueError(f"preprocess fits one array of numbers, and {recipe.dataset} holds two domains")
     test = data.train if data.test is None else data.test
     fitted, fitted_test, _ = preprocess(recipe.preprocess, data.train[name], test[name])
     train = {**data.train, name: fitted}

@@ -159,26 +159,28 @@ def part(params: Tree, child: str) -> Tree:
 
 def descend(
     state: TrainState,
-    child: str,
-    tx: optax.GradientTransformation,
+    child: str | tuple[str, ...],
+    tx: Any,
     loss_of: Callable[[Tree], tuple[jax.Array, tuple[Tree, Any]]],
 ) -> tuple[TrainState, jax.Array, Any]:
     """One optimizer step of `child` down loss_of(params) -> (loss, (buffers, more)); others stay fixed.
 
-    Returns (the new state, the loss, more).
+    tx: the child's transformation. Several children that share a loss are a tuple, and tx a tuple with one
+    for each. Returns (the new state, the loss, more).
     """
+    children, transformations = ((child,), (tx,)) if isinstance(child, str) else (child, tx)
 
-    def loss_of_part(values):
-        params = {**state.params, child: values} if child else values
-        return loss_of(params)
+    def with_parts(values):
+        return values[""] if child == "" else {**state.params, **values}
 
-    values = part(state.params, child)
-    (loss, (buffers, more)), gradients = jax.value_and_grad(loss_of_part, has_aux=True)(values)
-    updates, optimizer = tx.update(gradients, state.optimizers[child], values)
-    values = optax.apply_updates(values, updates)
-    state = state._replace(
-        params={**state.params, child: values} if child else values,
-        buffers=buffers,
-        optimizers={**state.optimizers, child: optimizer},
-    )
+    def loss_of_parts(values):
+        return loss_of(with_parts(values))
+
+    values = {name: part(state.params, name) for name in children}
+    (loss, (buffers, more)), gradients = jax.value_and_grad(loss_of_parts, has_aux=True)(values)
+    optimizers = dict(state.optimizers)
+    for name, tx in zip(children, transformations, strict=True):
+        updates, optimizers[name] = tx.update(gradients[name], optimizers[name], values[name])
+        values[name] = optax.apply_updates(values[name], updates)
+    state = state._replace(params=with_parts(values), buffers=buffers, optimizers=optimizers)
     return state, loss, more

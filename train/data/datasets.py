@@ -12,10 +12,12 @@ from train.lookup import look_up
 KINDS = {
     "image": "labelled pictures",
     "table": "rows of numbers x and y",
+    "curves": "the heights of curves",
     "series": "a time series",
     "forecast": "a time series",
     "text": "words",
     "tagged": "tagged sentences",
+    "pair": "pictures of two domains",
 }
 
 
@@ -25,7 +27,8 @@ class Dataset:
 
     kind: of KINDS; also: further kinds that it can be read as.
     builder: "module:class" of an embedded TFDS builder, or the name of an upstream TFDS set.
-    reader: in place of a builder, "module:function": function(argument, kind) -> Data.
+    reader: in place of a builder, "module:function": function(argument, kind) -> Data, or for two domains
+    function(argument, data_dir, shape, fit) -> Data.
     splits: the builder's slices to train and to test on, in TFDS's notation.
     shape: (height, width, channels) of an image, uint8; None where images differ.
     argument: what is written after the name, as in name:PATH; default: what it is where left out;
@@ -112,6 +115,10 @@ DATASETS: dict[str, Dataset] = {
         "y = 0.9 + 0.5x + 3x^2 + 2.4x^3 at x ~ N(0, 1), drawn anew every step",
         "table", reader="train.data.tables:polynomial",
     ),
+    "curves": Dataset(
+        "a painter's curves a x^2 + a - 1 at 15 places, a ~ U(1, 2), drawn anew every step",
+        "curves", reader="train.data.tables:curves",
+    ),
     "random_pairs": Dataset(
         "100 random rows: 1,000 numbers x, 10 numbers y, all N(0, 1)",
         "table", reader="train.data.tables:random_pairs",
@@ -134,6 +141,18 @@ DATASETS: dict[str, Dataset] = {
     "tagged": Dataset(
         "tagged:PATH, your own sentences: one a line, its words as word/TAG",
         "tagged", reader="train.data.tagged:read_tagged", argument="PATH",
+    ),
+    "digits_to_photos": Dataset(
+        "unpaired: white digits on black (a) and coloured ones on photographs (b), 32x32; 6,000 / 1,188",
+        "pair", reader="train.data.pairs:digits_to_photos", shape=(32, 32, 3),
+    ),
+    "photo_patches": Dataset(
+        "unpaired: patches of one real photograph (a) and of another (b), 32x32; 1,000 train, 200 test",
+        "pair", reader="train.data.pairs:photo_patches", shape=(32, 32, 3),
+    ),
+    "folders": Dataset(
+        "folders:A,B, two folders of your own pictures, unpaired: loose, or under train/ and test/",
+        "pair", reader="train.data.pairs:read_folders", argument="A,B",
     ),
 }  # fmt: skip
 

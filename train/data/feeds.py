@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -87,8 +87,19 @@ class Resident(Feed):
                 name: jax.lax.dynamic_slice_in_dim(array, start, self.batch_size)
                 for name, array in inputs["arrays"].items()
             }
-        rows = jax.lax.dynamic_slice(inputs["order"], (start,), (self.batch_size,))
-        return {name: array[rows] for name, array in inputs["arrays"].items()}
+        orders = dict.fromkeys(inputs["arrays"], inputs["order"])
+        if is_pair(inputs["arrays"]):
+            # A random order read backwards is as random, and every epoch pairs the domains anew.
+            orders["b"] = inputs["order"][::-1]
+        return {
+            name: array[jax.lax.dynamic_slice(orders[name], (start,), (self.batch_size,))]
+            for name, array in inputs["arrays"].items()
+        }
+
+
+def is_pair(arrays: Mapping[str, Any]) -> bool:
+    """Whether these are pictures of two domains, where a row of one does not belong to that of the other."""
+    return arrays.keys() == {"a", "b"}
 
 
 class FreshFeed(Feed):
@@ -219,6 +230,8 @@ def make_feed(
             raise ValueError("data that is made afresh has no first examples to take, and nothing to stream")
         return FreshFeed(split, batch_size=batch_size, seed=seed)
     if isinstance(split, dict) and stream:
+        if is_pair(split):
+            raise ValueError("two domains are paired anew every epoch, in memory: they cannot be streamed")
         split = _Rows(split)
     count = len(split) if isinstance(split, Source) else len(next(iter(split.values())))
     size = count if take is None else min(take, count)

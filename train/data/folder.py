@@ -49,7 +49,7 @@ def read_folder(path: str, kind: str) -> Data:
     root = Path(path)
     if not root.is_dir():
         raise ValueError(f"{path} is not a folder")
-    folders, _ = _contents(root)
+    folders, _ = folder_contents(root)
     if {"train", "test"} <= {folder.name for folder in folders}:
         train, test = _classes(root / "train"), _classes(root / "test")
         if strange := sorted(test.keys() - train.keys()):
@@ -61,12 +61,12 @@ def read_folder(path: str, kind: str) -> Data:
         train = {name: [f for i, f in enumerate(files) if i % 10 != 9] for name, files in classes.items()}
         test = {name: files[9::10] for name, files in classes.items()}
     names = sorted(train)
-    shape = _check(file for split in (train, test) for files in split.values() for file in files)
+    shape = check_pictures(file for split in (train, test) for files in split.values() for file in files)
     splits = [_source(split, names, shape) for split in (train, test)]
     return Data(splits[0], splits[1] if len(splits[1]) else None, {"classes": names})
 
 
-def _contents(folder: Path) -> tuple[list[Path], list[Path]]:
+def folder_contents(folder: Path) -> tuple[list[Path], list[Path]]:
     """The subfolders and the files that count, by name."""
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     files = [path for path in paths if path.is_file() and path.suffix.lower() not in NOTES]
@@ -74,14 +74,14 @@ def _contents(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _classes(root: Path) -> dict[str, list[Path]]:
-    folders, loose = _contents(root)
+    folders, loose = folder_contents(root)
     if not folders:
         raise ValueError(f"{root} has no folders: pictures are expected in one folder per class")
     if loose:
         raise ValueError(f"{loose[0]} is in no class: pictures are expected in one folder per class")
     classes = {}
     for folder in folders:
-        deeper, classes[folder.name] = _contents(folder)
+        deeper, classes[folder.name] = folder_contents(folder)
         if deeper:
             raise ValueError(f"{deeper[0]} is a folder in a class's folder: classes are one level deep")
         if not classes[folder.name]:
@@ -89,7 +89,7 @@ def _classes(root: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _check(files: Iterable[Path]) -> Shape | None:
+def check_pictures(files: Iterable[Path]) -> Shape | None:
     """Reads all files through; their common shape, None where they differ. ValueError for what is broken."""
     files = list(files)
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -31,7 +31,10 @@ def load_data(
         raise ValueError(f"{name} holds {KINDS[dataset.kind]}, and this takes {KINDS[kind]}: use {suited}")
     if dataset.reader:
         module, function = dataset.reader.split(":")
-        data = getattr(importlib.import_module(module), function)(dataset_argument(name), kind)
+        read = getattr(importlib.import_module(module), function)
+        if kind == "pair":  # made of other sets, and of one shape at once
+            return read(dataset_argument(name), data_dir, shape or dataset.shape, fit)
+        data = read(dataset_argument(name), kind)
     else:
         from train.data.records import read_records
 

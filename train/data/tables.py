@@ -55,6 +55,24 @@ def _draw_polynomial(key, batch_size: int) -> dict[str, Any]:
     return {"x": powers, "y": constant + (powers * jnp.asarray(rest, x.dtype)).sum(axis=1, keepdims=True)}
 
 
+def curves(argument: None, kind: str) -> Data:
+    """Fresh batches of x (B, 15): a u^2 + a - 1 at 15 places u of [-1, 1], a ~ U(1, 2).
+
+    meta has the places, and the bounds between which all curves run.
+    """
+    places = np.linspace(-1, 1, 15)
+    bounds = [(a * places**2 + a - 1).tolist() for a in (1, 2)]
+    return Data(Fresh(_draw_curves), None, {"places": places.tolist(), "bounds": bounds})
+
+
+def _draw_curves(key, batch_size: int) -> dict[str, Any]:
+    import jax
+    import jax.numpy as jnp
+
+    a = jax.random.uniform(key, (batch_size, 1), minval=1, maxval=2)
+    return {"x": a * jnp.linspace(-1, 1, 15) ** 2 + a - 1}
+
+
 def random_pairs(argument: None, kind: str) -> Data:
     """Numbers without meaning, always the same: x (100, 1000) and y (100, 10), all N(0, 1)."""
     rng = np.random.default_rng(0)

@@ -64,10 +64,18 @@ class Task:
         """Draws what shows how training goes; nothing where a task has nothing to show."""
 
 
+# The pictures of a batch, each with the number that makes its key: far from the places of the transforms,
+# which are folded into that.
+PICTURES = {"image": None, "a": 1 << 16, "b": 1 << 17}
+
+
 def _pictures_by(transforms: Any, batch: Batch, key: jax.Array) -> Batch:
-    if "image" not in batch:
-        return batch
-    images = batch["image"]
-    if images.dtype == jnp.uint8:
-        images = images.astype(jnp.float32) / 255
-    return {**batch, "image": transforms(images, key)}
+    prepared = dict(batch)
+    for name, number in PICTURES.items():
+        if name not in batch:
+            continue
+        images = batch[name]
+        if images.dtype == jnp.uint8:
+            images = images.astype(jnp.float32) / 255
+        prepared[name] = transforms(images, key if number is None else jax.random.fold_in(key, number))
+    return prepared

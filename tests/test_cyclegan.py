@@ -1,0 +1,389 @@
+"""CycleGAN: the networks, the pool of past images, data without pairs, the falling rate, and runs."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from PIL import Image
+
+import flax_models
+import torch_models
+from convert.compare import recorded
+from convert.weights import flat_variables
+from tests.conftest import tiny_recipe
+from tests.layer_twins import QUICK
+from torch_models.steps.cyclegan import CycleGANStep, ImagePool
+from train.checkpoint import Checkpoints
+from train.data.datasets import find_dataset
+from train.data.feeds import make_feed
+from train.data.load import load_data
+from train.data.sources import Data
+from train.loop import advance
+from train.recipes import RECIPES
+from train.state import abstract_model, build_model
+from train.tasks import build_task
+from train.tasks.cyclegan import decay_factor, query_pool
+
+SMALLEST = {"width": 2, "blocks": 0}
+
+
+# The networks
+
+
+def shapes_of(module: nnx.Module, *shape: int) -> list[tuple]:
+    """The shapes (H, W, C) that the layers of a Sequential put out."""
+    graph, state = nnx.split(module)
+
+    def call(state):
+        model = nnx.merge(graph, state)
+        with recorded(model) as outputs:
+            model(jnp.zeros(shape))
+        return {
+            int(name[6:]): y for name, y in outputs.items() if name[:6] == "model." and name.count(".") == 1
+        }
+
+    found = jax.eval_shape(call, state)
+    return [found[number].shape[1:] for number in sorted(found)]
+
+
+def test_the_networks_are_the_papers_layer_by_layer():
+    model = abstract_model(dataclasses.replace(RECIPES["cyclegan"], options={}))
+    shapes = shapes_of(model.generator_ab, 1, 256, 256, 3)
+    assert shapes[0] == (262, 262, 3) and shapes[1:4] == [(256, 256, 64)] * 3
+    assert shapes[4:10] == [(128, 128, 128)] * 3 + [(64, 64, 256)] * 3
+    assert shapes[10:19] == [(64, 64, 256)] * 9
+    assert shapes[19:25] == [(128, 128, 128)] * 3 + [(256, 256, 64)] * 3
+    assert shapes[25:] == [(262, 262, 64), (256, 256, 3), (256, 256, 3)]
+    judged = [(128, 128, 64)] * 2 + [(64, 64, 128)] * 3 + [(32, 32, 256)] * 3 + [(31, 31, 512)] * 3
+    assert shapes_of(model.discriminator_a, 1, 256, 256, 3) == [*judged, (30, 30, 1)]
+    counts = [
+        sum(math.prod(variable.shape) for variable in flat_variables(child).values())
+        for child in (model.generator_ab, model.discriminator_b)
+    ]
+    assert [round(count / 1e6, 3) for count in counts] == [11.378, 2.765]  # as the authors' code prints
+
+
+def test_each_score_judges_70x70_pixels():
+    theirs = torch_models.MODELS["cyclegan"](width=2, blocks=0).discriminator_a.double()
+    for number, layer in enumerate(theirs.model):
+        if isinstance(layer, torch.nn.InstanceNorm2d):  # which would let every pixel in
+            theirs.model[number] = torch.nn.Identity()
+    images = torch.rand(1, 3, 256, 256, dtype=torch.float64, requires_grad=True)
+    theirs(images)[0, 0, 15, 15].backward()
+    rows, columns = images.grad[0].abs().sum(0).nonzero().T
+    assert rows.max() - rows.min() + 1 == columns.max() - columns.min() + 1 == 70
+
+
+def test_first_weights_are_normal_and_biases_zero():
+    model = build_model(dataclasses.replace(RECIPES["cyclegan"], options={"width": 16, "blocks": 1}))
+    values = {path: np.asarray(variable[...]) for path, variable in flat_variables(model).items()}
+    weights = np.concatenate([value.ravel() for path, value in values.items() if path[-1] == "weight"])
+    assert abs(weights.std() - 0.02) < 2e-4 and abs(weights.mean()) < 1e-4
+    assert not any(value.any() for path, value in values.items() if path[-1] == "bias")
+    torch.manual_seed(0)
+    theirs = dict(torch_models.MODELS["cyclegan"](16, 1).named_parameters())
+    assert abs(theirs["generator_ab.model.10.conv_block.1.weight"].std() - 0.02) < 5e-4
+    assert not any(value.any() for name, value in theirs.items() if name.endswith("bias"))
+
+
+# The pool
+
+
+def plain_pool(images: list, size: int, chances: list, slots: list) -> list:
+    """The authors' ImagePool, decided by given numbers."""
+    kept, returned = [], []
+    for image, chance, slot in zip(images, chances, slots, strict=True):
+        if len(kept) < size:
+            kept.append(image)
+            returned.append(image)
+        elif chance > 0.5:
+            returned.append(kept[slot])
+            kept[slot] = image
+        else:
+            returned.append(image)
+    return returned
+
+
+@pytest.mark.parametrize(("size", "batch"), [(5, 1), (5, 3), (4, 7)])
+def test_both_pools_are_a_plain_one(size, batch):
+    rng, steps = np.random.default_rng(size + batch), 12
+    count = steps * batch
+    chances, slots = rng.random((steps, batch)), rng.integers(0, size, (steps, batch))
+    numbers = np.arange(1, count + 1)
+    expected = plain_pool(numbers.tolist(), size, chances.ravel().tolist(), slots.ravel().tolist())
+    assert len(set(expected)) < count and expected != sorted(expected)  # old ones do come out
+    pool, held, theirs, ours_out, theirs_out = jnp.zeros((size, 1, 1, 1)), 0, ImagePool(size), [], []
+    for step in range(steps):
+        images = numbers[step * batch :][:batch].astype(np.float32).reshape(batch, 1, 1, 1)
+        pool, returned = query_pool(pool, held, images, chances[step], slots[step])
+        held = min(held + batch, size)
+        ours_out += np.asarray(returned).ravel().astype(int).tolist()
+        given = torch.tensor(chances[step]), torch.tensor(slots[step])
+        theirs_out += theirs.query(torch.tensor(images), *given).ravel().int().tolist()
+    assert ours_out == theirs_out == expected
+
+
+def small_task(build=abstract_model, **fields):
+    recipe = tiny_recipe("cyclegan", **{"options": SMALLEST, "batch_size": 2, "image_size": 24, **fields})
+    return build_task(recipe, build(recipe))
+
+
+def test_pools_follow_the_pictures_and_may_be_left_out():
+    task = small_task(pool_size=3)
+    pools = task.state().extra
+    assert pools["pool_a"].shape == pools["pool_b"].shape == (3, 24, 24, 3)
+    noise = task.draw(jax.random.key(0), 2)
+    assert noise["slot"].max() < 3 and noise["chance"].shape == (2, 2)
+    fakes = jnp.ones((2, 32, 32, 3)), jnp.zeros((2, 32, 32, 3))  # of another size: the certificate's
+    pools, past = task._query_pools(pools, fakes, noise)
+    assert pools["pool_a"].shape == (3, 32, 32, 3) and int(pools["pool_count"]) == 2
+    assert (past[0] == 1).all() and not past[1].any()
+    without = small_task(pool_size=0)
+    assert without.state().extra == {} and without._query_pools({}, fakes, noise) == ({}, fakes)
+
+
+def test_without_a_pool_torch_judges_new_images_alone():
+    images = torch.rand(3, 3, 2, 2)
+    assert torch.equal(ImagePool(0).query(images, torch.ones(3), torch.zeros(3, dtype=torch.int32)), images)
+
+
+# The data
+
+
+def test_digits_and_photographs_are_two_domains(data_dir):
+    train_split, test_split, meta = load_data("digits_to_photos", data_dir, kind="pair")
+    assert meta == {"domains": ["digits", "digits_on_photos"]}
+    for split, count, distinct in ((train_split, 6000, 1500), (test_split, 1188, 297)):
+        assert split["a"].shape == split["b"].shape == (count, 32, 32, 3) and split["a"].dtype == np.uint8
+        assert np.array_equal(
+            split["a"][:distinct], split["a"][distinct : 2 * distinct]
+        )  # again from the first
+    assert np.array_equal(train_split["a"][..., :1].repeat(3, -1), train_split["a"])
+    larger = load_data("digits_to_photos", data_dir, kind="pair", shape=(40, 40, 3)).test
+    assert larger["a"].shape == larger["b"].shape == (1188, 40, 40, 3)
+    assert abs(larger["a"].mean() - test_split["a"].mean()) < 1  # as large in the picture as it was
+
+
+def test_two_photographs_are_two_domains(data_dir):
+    train_split, test_split, meta = load_data("photo_patches", data_dir, kind="pair")
+    assert meta == {"domains": ["china", "flower"]}
+    assert train_split["a"].shape == train_split["b"].shape == (1000, 32, 32, 3)
+    assert test_split["a"].shape == (200, 32, 32, 3)
+    assert abs(train_split["a"].mean((0, 1, 2)) - train_split["b"].mean((0, 1, 2))).max() > 20
+
+
+def test_a_set_without_two_domains_says_which_have_them(data_dir):
+    with pytest.raises(
+        ValueError, match=r"digits holds labelled pictures.*two domains: use digits_to_photos,"
+    ):
+        load_data("digits", data_dir, kind="pair")
+
+
+def numbered(count=10):
+    rows = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
+    return {"a": rows, "b": rows + 100}
+
+
+def test_every_epoch_pairs_the_domains_anew():
+    feed = make_feed(numbered(), batch_size=2, shuffle=True, seed=0)
+    epochs = []
+    for epoch in range(3):
+        batches = [feed.batch(feed.inputs(step, 1), step) for step in range(5 * epoch, 5 * epoch + 5)]
+        a, b = (np.concatenate([batch[name] for batch in batches]).ravel() for name in ("a", "b"))
+        assert sorted(a) == list(range(10)) and sorted(b) == list(range(100, 110))
+        assert not np.array_equal(a + 100, b)
+        epochs.append(set(zip(a.tolist(), b.tolist(), strict=True)))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_two_domains_do_not_stream():
+    with pytest.raises(ValueError, match="paired anew every epoch, in memory: they cannot be streamed"):
+        make_feed(numbered(), batch_size=2, shuffle=True, seed=0, stream=True)
+
+
+def test_both_domains_are_prepared_each_with_draws_of_its_own():
+    task = small_task(transforms=("random_horizontal_flip", "normalize:0.5:0.5"))
+    images = np.zeros((64, 24, 24, 3), np.uint8)
+    images[:, :, 0] = 255
+    key = jax.random.key(0)
+    batch = task.prepare({"a": images, "b": images, "label": np.arange(64)}, key)
+    flips = [np.asarray(batch[name][:, 0, 0, 0] == -1) for name in ("a", "b")]
+    assert all(20 < flipped.sum() < 44 for flipped in flips) and not np.array_equal(*flips)
+    assert (batch["label"] == np.arange(64)).all()
+    alone = task.prepare({"image": images}, key)["image"]  # the key itself, as it always was
+    assert np.array_equal(alone, task.transforms(jnp.asarray(images, jnp.float32) / 255, key))
+
+
+def paint(path, value, size=(32, 32)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, 0, 0)).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """12 pictures of horses and 20 of zebras, of several sizes; the number of one is its red."""
+    for name, count in (("horses", 12), ("zebras", 20)):
+        for number in range(count):
+            paint(tmp_path / name / f"{number:02}.png", number, (32 + number % 3, 32))
+    (tmp_path / "horses" / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def load_folders(*names, shape=(32, 32, 3)):
+    return load_data(f"folders:{','.join(map(str, names))}", "nowhere", kind="pair", shape=shape)
+
+
+def test_two_folders_are_two_domains(folders):
+    train_split, test_split, meta = load_folders(folders / "horses", folders / "zebras")
+    assert meta == {"domains": ["horses", "zebras"]}
+    assert train_split["a"].shape == train_split["b"].shape == (18, 32, 32, 3)
+    horses = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
+    assert train_split["a"][:, 0, 0, 0].tolist() == horses + horses[:7]
+    assert train_split["b"][:, 0, 0, 0].tolist() == [n for n in range(20) if n % 10 != 9]
+    assert test_split["a"][:, 0, 0, 0].tolist() == [9, 9]
+    assert test_split["b"][:, 0, 0, 0].tolist() == [9, 19]
+
+
+def test_splits_that_stand_are_kept_and_few_pictures_leave_none_to_test(tmp_path):
+    for domain in ("a", "b"):
+        paint(tmp_path / domain / "train" / "1.png", 1)
+        paint(tmp_path / domain / "test" / "2.png", 2)
+        paint(tmp_path / f"few_{domain}" / "3.png", 3)
+    train_split, test_split, _ = load_folders(tmp_path / "a", tmp_path / "b")
+    assert [split["b"][0, 0, 0, 0] for split in (train_split, test_split)] == [1, 2]
+    assert load_folders(tmp_path / "few_a", tmp_path / "few_b").test is None
+
+
+def test_folders_that_cannot_be_read_say_why(folders):
+    horses, zebras = folders / "horses", folders / "zebras"
+    with pytest.raises(ValueError, match=r"two folders with one comma between: folders:A,B, got"):
+        load_folders(horses)
+    with pytest.raises(ValueError, match="donkeys is not a folder"):
+        load_folders(horses, folders / "donkeys")
+    with pytest.raises(ValueError, match=r"is a folder: a domain's pictures lie loose, or under train/"):
+        load_folders(horses, folders)
+    (folders / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty has no pictures"):
+        load_folders(horses, folders / "empty")
+    with pytest.raises(ValueError, match=r"take 1,\d+,\d+,\d+ bytes at 3200x3200.*smaller --image-size"):
+        load_folders(horses, zebras, shape=(3200, 3200, 3))
+    (zebras / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"1 of 33 files cannot be read as pictures: .*broken\.png"):
+        load_folders(horses, zebras)
+    with pytest.raises(ValueError, match="folders needs its A,B: write folders:A,B"):
+        find_dataset("folders")
+
+
+# The recipe and the rate
+
+
+def test_ones_own_folders_train_the_papers_networks():
+    recipe = RECIPES["cyclegan"].on("folders:horses,zebras")
+    assert recipe.dataset == "folders:horses,zebras" and recipe.options == {}
+    assert (recipe.batch_size, recipe.epochs, recipe.steps, recipe.image_size) == (1, 200, None, 256)
+    assert build_task(recipe, abstract_model(recipe)).shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"image_size": 30}, "multiples of 4 from 24 on, and these are 30x30: give another --image-size"),
+        ({"image_size": 20}, "and these are 20x20"),
+        ({"transforms": ("random_crop:22",)}, "and these are 22x22"),
+        ({"decay_after": 1.5}, "--decay-after is a share of the run, from 0 to 1, got 1.5"),
+        ({"pool_size": -1}, "--pool-size must not be negative, got -1"),
+        ({"cycle_weight": float("nan")}, "--cycle-weight must not be negative, got nan"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(fields, message):
+    recipe = tiny_recipe("cyclegan", **fields)
+    with pytest.raises(ValueError, match=message):
+        build_task(recipe, abstract_model(recipe))
+
+
+@pytest.mark.parametrize(("steps", "after"), [(10, 0.5), (7, 0.3), (10, 0.0), (10, 1.0), (None, 0.5)])
+def test_the_rates_fall_as_torchs_do(steps, after):
+    model = torch_models.MODELS["cyclegan"](**SMALLEST)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    recipe = dataclasses.replace(RECIPES["cyclegan"], steps=steps, decay_after=after)
+    reference = CycleGANStep(model, {"generator_ab": optimizer}, **recipe.step_options)
+    expected = []
+    for _ in range(10):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.schedules["generator_ab"].step()
+    with jax.enable_x64(True):
+        ours = [float(0.2 * decay_factor(jnp.asarray(step), steps, after)) for step in range(10)]
+    np.testing.assert_allclose(ours, expected, rtol=1e-15, atol=1e-16)
+    if (steps, after) == (10, 0.5):
+        np.testing.assert_allclose(ours, [0.2] * 6 + [0.16, 0.12, 0.08, 0.04])
+    if steps is None or after == 1:
+        assert ours == [0.2] * 10
+
+
+def test_the_rate_follows_the_run_and_not_the_optimizers_own_count():
+    task = small_task(steps=10)
+    moments = task.transformations["generator_ab"].init({"w": jnp.ones(())})
+    moments = moments._replace(step=jnp.asarray(1000))
+
+    def moved(step):
+        update, _ = task._transformation("generator_ab", step).update({"w": jnp.ones(())}, moments)
+        return float(update["w"])
+
+    assert moved(5) == moved(0) < 0 and moved(9) == pytest.approx(moved(0) / 5) and moved(10) == 0
+
+
+def test_an_unknown_direction_is_named():
+    task = small_task()
+    with pytest.raises(ValueError, match="unknown direction 'a_to_c': did you mean a_to_b"):
+        task.translate(task.state(), jnp.zeros((1, 24, 24, 3)), "a_to_c")
+
+
+# Runs
+
+
+def test_a_run_that_goes_on_ends_on_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.loop.compiler_options", lambda: QUICK)
+    task = small_task(build_model, pool_size=3, steps=6)
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, (8, 24, 24, 3), np.uint8) for name in ("a", "b")}
+    call = advance(task, make_feed(images, batch_size=2, shuffle=True, seed=0), 1)
+
+    def at_the_end(state, first, last):
+        feed = make_feed(images, batch_size=2, shuffle=True, seed=0)
+        for step in range(first, last):
+            state, losses = call(state, feed.inputs(step, 1), 1)
+        assert all(np.isfinite(value) for value in losses.values())
+        return state
+
+    half = at_the_end(jax.tree.map(jnp.copy, task.state()), 0, 3)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(half)
+        checkpoints.wait()
+        begun = np.asarray(half.extra["pool_a"])
+        whole = at_the_end(half, 3, 6)
+        restored, _ = checkpoints.restore(task.state())
+    assert int(whole.step) == 6 and int(whole.extra["pool_count"]) == 3
+    assert begun.all((1, 2, 3)).any() and not np.array_equal(begun, whole.extra["pool_a"])
+    again = at_the_end(restored, 3, 6)
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, whole, again)))
+
+
+def test_pictures_show_both_ways_and_back(tmp_path):
+    task = small_task(build_model)
+    split = {name: np.full((9, 24, 24, 3), value, np.uint8) for name, value in (("a", 40), ("b", 200))}
+    task.save_pictures(task.state(), Data(split, None, {}), lambda name: tmp_path / f"{name}.png")
+    for name, value in (("a_to_b", 40), ("b_to_a", 200)):
+        with Image.open(tmp_path / f"{name}.png") as sheet:
+            assert sheet.size == (8 * 26 * 2 + 4, 3 * 26 * 2 + 4)  # 8 pictures; what comes of them; and back
+            pixels = np.asarray(sheet)
+        assert (pixels[4:52, 4:52] == value).all() and (pixels[56:104, 4:52] != value).any()
+
+
+def test_the_two_tables_have_it():
+    assert flax_models.MODELS["cyclegan"].__name__ == torch_models.MODELS["cyclegan"].__name__ == "CycleGAN"

@@ -1,0 +1,165 @@
+"""Adversarial perceptrons: one root module with the children `generator` and `discriminator`.
+
+gan: Goodfellow et al., "Generative Adversarial Nets" (2014), in the form that PyTorch courses teach. lsgan:
+the same with the loss of Mao et al., "Least Squares Generative Adversarial Networks" (2017). mlp_gan: with
+batch norm, after Linder-Norén's PyTorch-GAN. painter_gan: curves as 15 numbers, after Zhou's tutorial.
+
+A generator's `noise_shape` is the shape of one example of its noise.
+"""
+
+from torch import Tensor, nn
+
+
+class GANGenerator(nn.Module):
+    """Noise (N, noise_features), uniform in [-1, 1] -> images (N, 1, 28, 28) in [-1, 1]."""
+
+    def __init__(self, noise_features: int, hidden_features: int):
+        super().__init__()
+        self.noise_shape = (noise_features,)
+        self.fc = nn.Sequential(
+            nn.Linear(noise_features, hidden_features),
+            nn.ReLU(),
+            nn.Linear(hidden_features, hidden_features),
+            nn.ReLU(),
+            nn.Linear(hidden_features, 784),
+            nn.Tanh(),
+            nn.Unflatten(1, (1, 28, 28)),  # (N, 1, 28, 28)
+        )
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.fc(noise)
+
+
+class GANDiscriminator(nn.Module):
+    """Images (N, 1, 28, 28) in [-1, 1] -> logits (N, 1), high for real."""
+
+    def __init__(self, hidden_features: int):
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(784, hidden_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_features, hidden_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_features, 1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(images)
+
+
+class GAN(nn.Module):
+    """Perceptrons for 1x28x28 images; the discriminator is a quarter as wide as the generator."""
+
+    def __init__(self, noise_features: int = 96, hidden_features: int = 1024):
+        super().__init__()
+        self.generator = GANGenerator(noise_features, hidden_features)
+        self.discriminator = GANDiscriminator(hidden_features // 4)
+
+
+class MLPGANGenerator(nn.Module):
+    """Noise (N, noise_features), N(0, 1) -> images (N, 1, 28, 28) in [-1, 1].
+
+    The eps of these batch norms is 0.8, as in the source, where a momentum may have been meant.
+    """
+
+    def __init__(self, noise_features: int, hidden_features: int):
+        super().__init__()
+        self.noise_shape = (noise_features,)
+        n1, n2, n3, n4 = (hidden_features * factor for factor in (1, 2, 4, 8))
+        self.fc = nn.Sequential(
+            nn.Linear(noise_features, n1),
+            nn.LeakyReLU(0.2),
+            nn.Linear(n1, n2),
+            nn.BatchNorm1d(n2, eps=0.8),
+            nn.LeakyReLU(0.2),
+            nn.Linear(n2, n3),
+            nn.BatchNorm1d(n3, eps=0.8),
+            nn.LeakyReLU(0.2),
+            nn.Linear(n3, n4),
+            nn.BatchNorm1d(n4, eps=0.8),
+            nn.LeakyReLU(0.2),
+            nn.Linear(n4, 784),
+            nn.Tanh(),
+            nn.Unflatten(1, (1, 28, 28)),  # (N, 1, 28, 28)
+        )
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.fc(noise)
+
+
+class MLPGANDiscriminator(nn.Module):
+    """Images (N, 1, 28, 28) in [-1, 1] -> probabilities (N, 1) of being real."""
+
+    def __init__(self, hidden_features: int):
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(784, 4 * hidden_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(4 * hidden_features, 2 * hidden_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(2 * hidden_features, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(images)
+
+
+class MLPGAN(nn.Module):
+    """Perceptrons that widen and narrow, for 1x28x28 images; hidden_features is the narrowest."""
+
+    def __init__(self, noise_features: int = 100, hidden_features: int = 128):
+        super().__init__()
+        self.generator = MLPGANGenerator(noise_features, hidden_features)
+        self.discriminator = MLPGANDiscriminator(hidden_features)
+
+
+class Painter(nn.Module):
+    """Ideas (N, noise_features), N(0, 1) -> the heights of a curve (N, points)."""
+
+    def __init__(self, points: int, noise_features: int, hidden_features: int):
+        super().__init__()
+        self.noise_shape = (noise_features,)
+        self.fc = nn.Sequential(
+            nn.Linear(noise_features, hidden_features),
+            nn.ReLU(),
+            nn.Linear(hidden_features, points),
+        )
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.fc(noise)
+
+
+class Critic(nn.Module):
+    """The heights of a curve (N, points) -> the probability (N, 1) that a painter drew it."""
+
+    def __init__(self, points: int, hidden_features: int):
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Linear(points, hidden_features),
+            nn.ReLU(),
+            nn.Linear(hidden_features, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, curves: Tensor) -> Tensor:
+        return self.fc(curves)
+
+
+class PainterGAN(nn.Module):
+    """Two small perceptrons on curves of so many points."""
+
+    def __init__(self, points: int = 15, noise_features: int = 5, hidden_features: int = 128):
+        super().__init__()
+        self.generator = Painter(points, noise_features, hidden_features)
+        self.discriminator = Critic(points, hidden_features)
+
+
+MODELS = {
+    "gan": GAN,
+    "lsgan": GAN,
+    "mlp_gan": MLPGAN,
+    "painter_gan": PainterGAN,
+}

@@ -1,0 +1,94 @@
+"""Translating between two domains without pairs: adversarial, cycle and identity losses, and the pool."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")
+
+
+class ImagePool:
+    """The last generated images, of which the discriminator sees some again. Shrivastava et al. 2017.
+
+    While there are less than `size`, a new image is kept and returned. Then, where its chance is above
+    1/2, it takes the place of the image in its slot, which is returned; else it is returned itself.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self.images: list[Tensor] = []
+
+    def query(self, images: Tensor, chances: Tensor, slots: Tensor) -> Tensor:
+        """Images (N, C, H, W), one after the other, with chances (N,) in [0, 1) and slots (N,)."""
+        returned = []
+        for image, chance, slot in zip(images, chances.tolist(), slots.tolist(), strict=True):
+            if len(self.images) < self.size:
+                self.images.append(image)
+            elif self.size and chance > 0.5:
+                image, self.images[slot] = self.images[slot], image
+            returned.append(image)
+        return torch.stack(returned)
+
+
+def least_squares(scores: Tensor, target: float) -> Tensor:
+    """The mean squared distance of the patches' scores from 1, real, or 0, generated."""
+    return F.mse_loss(scores, torch.full_like(scores, target))
+
+
+class CycleGANStep:
+    """One step of both generators, then one of both discriminators, on what the generators had made.
+
+    decay_after: the share of `steps` after which the rates fall linearly to 0; without `steps` they stay.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], *, cycle_weight: float,
+        identity_weight: float, pool_size: int, decay_after: float, steps: int | None,
+    ):  # fmt: skip
+        self.model, self.optimizers = model.train(), optimizers
+        self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
+        self.pool_a, self.pool_b = ImagePool(pool_size), ImagePool(pool_size)
+
+        def factor(step: int) -> float:
+            if steps is None or decay_after == 1:
+                return 1.0
+            return max(0.0, min(1.0, (steps - step) / (steps * (1 - decay_after))))
+
+        self.schedules = {child: LambdaLR(optimizer, factor) for child, optimizer in optimizers.items()}
+
+    def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        model, real_a, real_b = self.model, batch["a"], batch["b"]
+        fake_b, fake_a = model.generator_ab(real_a), model.generator_ba(real_b)
+        adversarial = least_squares(model.discriminator_b(fake_b), 1.0)
+        adversarial = adversarial + least_squares(model.discriminator_a(fake_a), 1.0)
+        cycle = F.l1_loss(model.generator_ba(fake_b), real_a) + F.l1_loss(model.generator_ab(fake_a), real_b)
+        identity = F.l1_loss(model.generator_ab(real_b), real_b) + F.l1_loss(
+            model.generator_ba(real_a), real_a
+        )
+        loss = adversarial + self.cycle_weight * cycle + self.identity_weight * identity
+        losses = {"adversarial_loss": adversarial, "cycle_loss": cycle, "identity_loss": identity}
+        self._descend(GENERATORS, loss)
+
+        (chance_a, chance_b), (slot_a, slot_b) = noise["chance"], noise["slot"]
+        past_a = self.pool_a.query(fake_a.detach(), chance_a, slot_a)
+        past_b = self.pool_b.query(fake_b.detach(), chance_b, slot_b)
+        loss_a = self._discriminator_loss(model.discriminator_a, real_a, past_a)
+        loss_b = self._discriminator_loss(model.discriminator_b, real_b, past_b)
+        self._descend(DISCRIMINATORS, loss_a + loss_b)
+        losses |= {"generator_loss": loss, "discriminator_a_loss": loss_a, "discriminator_b_loss": loss_b}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return (least_squares(discriminator(real), 1.0) + least_squares(discriminator(fake), 0.0)) / 2
+
+    def _descend(self, children: tuple[str, str], loss: Tensor) -> None:
+        parameters = [p for child in children for p in getattr(self.model, child).parameters()]
+        for child in children:
+            self.optimizers[child].zero_grad()
+        loss.backward(inputs=parameters)
+        for child in children:
+            self.optimizers[child].step()
+            self.schedules[child].step()
