@@ -1,6 +1,7 @@
 """What all tests share: one place for compiled programs and a small trained run."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import jax
@@ -25,8 +26,10 @@ MODELS = [model for model in TWINS if model not in HEAVY]
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """The same small models are built by many tests: compiled once."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+    """The same small models are built by many tests: compiled once, for all processes of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    jax.config.update("jax_compilation_cache_dir", str(shared / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
