@@ -23,6 +23,7 @@ from torch_models.steps import gan as torch_gan
 from train import evaluate, frechet, generate
 from train.loop import train
 from train.recipes import RECIPES
+from train.run import check
 from train.runs import load_run
 from train.state import build_model
 from train.tasks import build_task
@@ -150,6 +151,19 @@ def test_the_spread_of_dcgan64_is_one_option_for_both(std):
         assert all(float(weight.std()) == pytest.approx(std, rel=0.05) for weight in weights)
     for scale in (ours.generator.main[1].weight[...], theirs.generator.main[1].weight.detach()):
         assert float(scale.mean()) == pytest.approx(1, abs=std) and float(scale.std()) < 2 * std
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"critic_steps": 0}, "--critic-steps must be at least 1, got 0"),
+        ({"critic_steps": 5, "batch_size": 4}, "--batch-size 4 leaves nothing for some of --critic-steps 5"),
+        ({"ema": 1.0}, "--ema must be at least 0 and less than 1, got 1.0"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        check(tiny_recipe("gan", **fields))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ ADJUSTABLE = {
     "epochs", "steps", "steps_per_call", "checkpoint_every", "sample_every", "evaluate_every", "log_every",
     "workers",
 }  # fmt: skip
-POSITIVE = (ADJUSTABLE - {"workers"}) | {"batch_size", "take", "image_size"}
+POSITIVE = (ADJUSTABLE - {"workers"}) | {"batch_size", "take", "image_size", "critic_steps"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,13 @@ def check(recipe: Recipe) -> None:
         value = getattr(recipe, name, None)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if recipe.batch_size is not None and recipe.batch_size < recipe.shares:
+        raise ValueError(
+            f"--batch-size {recipe.batch_size} leaves nothing for some of --critic-steps {recipe.shares}"
+        )
+    ema = getattr(recipe, "ema", None)
+    if ema is not None and not 0 <= ema < 1:
+        raise ValueError(f"--ema must be at least 0 and less than 1, got {ema}")
     for name in ("transforms", "test_transforms"):
         parse_transforms(getattr(recipe, name, ()))
     parse_preprocessing(recipe.preprocess)
