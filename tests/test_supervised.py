@@ -146,6 +146,13 @@ def test_masks_are_a_queue_that_must_come_out_even():
         assert layer.eval()(x).equal(x)
 
 
+def test_a_transform_that_does_not_fit_leaves_nothing_behind(tmp_path, data_dir):
+    recipe = tiny_recipe("lenet", transforms=("random_crop:40",))
+    with pytest.raises(ValueError, match="random_crop:40 is larger than the image, 28x28"):
+        train(recipe, tmp_path / "run", data_dir)
+    assert not (tmp_path / "run").exists()
+
+
 class TestHeads:
     """Weights of another number of classes, as a file of torchvision's keys holds them."""
 

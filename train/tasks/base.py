@@ -10,6 +10,7 @@ from flax import nnx
 
 from train.config import Recipe
 from train.data.transforms import parse_transforms
+from train.runs import picture_shape
 from train.state import TrainState, init_state, split_model, transformations_of
 
 Batch = dict[str, jax.Array]
@@ -31,6 +32,9 @@ class Task:
         self.transforms, self.test_transforms = (
             parse_transforms(getattr(recipe, name, ())) for name in ("transforms", "test_transforms")
         )
+        shape = picture_shape(recipe)
+        if shape is not None:  # what does not fit is said before anything is written
+            self.transforms.output_shape(shape), self.test_transforms.output_shape(shape)
 
     def state(self) -> TrainState:
         return init_state(self._params, self._buffers, self.transformations)
