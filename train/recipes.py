@@ -132,9 +132,12 @@ _RECIPES = [
     _on_colour_digits("cifar_quick", expect="94 % of the test digits, in 4 minutes"),
     # Large convolutional classifiers
     _on_photos("alexnet", epochs=5, optimizer=SGD(lr=2e-2, momentum=0.9)),
-    *(_on_photos(f"vgg{depth}{bn}") for bn in ("", "_bn") for depth in (11, 13, 16, 19)),
+    *(_on_photos(f"vgg{depth}") for depth in (11, 13, 16, 19)),
+    *(_on_photos(f"vgg{depth}_bn", optimizer=SGD(lr=2e-3, momentum=0.9)) for depth in (11, 13, 16, 19)),
     _on_photos("googlenet"),
-    *(_on_photos(f"resnet{depth}") for depth in (18, 34, 50)),
+    _on_photos("resnet18"),
+    _on_photos("resnet34", optimizer=SGD(lr=2e-3, momentum=0.9)),
+    _on_photos("resnet50"),
     _on_colour_digits(
         "resnet_cifar", batch_size=32, epochs=5, optimizer=Adam(lr=1e-2),
         real={
