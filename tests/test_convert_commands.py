@@ -98,7 +98,7 @@ def test_a_damaged_last_checkpoint_is_passed_over(exported, tmp_path):
     [
         (["to-torch", "nowhere"], "nowhere is not a run folder"),
         (["to-flax", "nowhere.pth", "--model", "dcgan"], "there is no file nowhere.pth"),
-        (["to-flax", "x.pth", "--model", "dcgam"], "unknown model 'dcgam': did you mean dcgan?"),
+        (["to-flax", "x.pth", "--model", "dcgam"], "unknown model 'dcgam': did you mean dcgan"),
         (["verify"], "--model"),
         (["to-troch", "x"], "unknown command 'to-troch'"),
     ],

@@ -178,7 +178,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(trained_run, data_dir, tmp
     ("arguments", "message"),
     [
         ([], "--model is needed: linear_regression, "),
-        (["--model", "dcgam"], "unknown model 'dcgam': did you mean dcgan?"),
+        (["--model", "dcgam"], "unknown model 'dcgam': did you mean dcgan"),
         (["--model", "dcgan", "--dataset", "digit"], "unknown dataset 'digit': did you mean digits?"),
         (["--model", "dcgan", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["--model", "dcgan", "--batch-size", "some"], "--batch-size"),
