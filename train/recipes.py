@@ -139,8 +139,9 @@ _RECIPES = [
     _on_photos("resnet34", optimizer=SGD(lr=2e-3, momentum=0.9)),
     _on_photos("resnet50"),
     _on_colour_digits(
-        "resnet_cifar", batch_size=32, epochs=5, optimizer=Adam(lr=1e-2),
+        "resnet_cifar", batch_size=32, epochs=3, optimizer=Adam(lr=1e-3),
         real={
+            "optimizer": Adam(lr=1e-2),
             "transforms": ("resize:40", "random_horizontal_flip", "random_crop:32", *CENTRED),
         },
     ),
