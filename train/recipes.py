@@ -140,6 +140,7 @@ _RECIPES = [
     _on_photos("resnet50"),
     _on_colour_digits(
         "resnet_cifar", batch_size=32, epochs=3, optimizer=Adam(lr=1e-3),
+        expect="92 % of the test digits, in 3 minutes",
         real={
             "optimizer": Adam(lr=1e-2),
             "transforms": ("resize:40", "random_horizontal_flip", "random_crop:32", *CENTRED),
