@@ -164,8 +164,8 @@ _RECIPES = [
     ),
     _autoencoder("vae", 100, epochs=300, loss="vae", expect="a test loss of 27, in half a minute"),
     # Adversarial, on the embedded digits; mnist as in the courses that these come from
-    _gan("gan", epochs=300, expect="digits, some of them blurred, in a minute"),
-    _gan("lsgan", epochs=300, loss="least_squares", expect="digits, some of them blurred, in a minute"),
+    _gan("gan", epochs=300, expect="digits with specks, most of them recognised, in minutes"),
+    _gan("lsgan", epochs=300, loss="least_squares"),
     _gan(
         "dcgan", real={"epochs": 5}, epochs=120,
         expect="digits that a person recognises, in about 10 minutes on two cores",
@@ -173,11 +173,11 @@ _RECIPES = [
     GANRecipe(
         model="dcgan64", dataset="photos", batch_size=128, epochs=20, loss="probability", noise="normal",
         generator_optimizer=_adam(2e-4), discriminator_optimizer=_adam(2e-4),
-        expect="patches with the photographs' colours and edges", overrides={"cats_vs_dogs": {"epochs": 5}},
+        overrides={"cats_vs_dogs": {"epochs": 5}},
     ),
     _gan(
         "mlp_gan", real={"epochs": 200, "sample_every": 400}, epochs=300, batch_size=64,
-        loss="half_probability", noise="normal", optimizer=_adam(2e-4), expect="digits, in two minutes",
+        loss="half_probability", noise="normal", optimizer=_adam(2e-4),
     ),
     GANRecipe(
         model="painter_gan", dataset="curves", batch_size=64, steps=10_000, loss="minimax", noise="normal",
@@ -192,7 +192,7 @@ _RECIPES = [
         "wgan_gp", epochs=300, batch_size=320, loss="wasserstein", critic_steps=5, gradient_penalty=10.0,
         optimizer=Adam(lr=1e-4, betas=(0.0, 0.9)),
     ),
-    _gan("cgan", epochs=120, expect="a row of digits for every class, in about 10 minutes on two cores"),
+    _gan("cgan", epochs=120),
     # CycleGAN: Zhu et al. 2017, narrow on the embedded pair; on pictures of one's own as in the paper.
     CycleGANRecipe(
         model="cyclegan", dataset="digits_to_photos", options={"width": 16, "blocks": 3}, batch_size=2,

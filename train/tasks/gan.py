@@ -137,11 +137,8 @@ class Task(base.Task):
 
     def save_pictures(self, state: TrainState, data: Any, path_of: base.PathOf) -> None:
         """What the generator makes of noise that is the same every time; a row for every class."""
-        codes, labels, columns = (
-            self.draw_codes(stream(self.recipe.seed, PICTURES), PICTURE_COUNT),
-            None,
-            None,
-        )
+        codes = self.draw_codes(stream(self.recipe.seed, PICTURES), PICTURE_COUNT)
+        labels = columns = None
         if self.labelled:
             classes = len(data.meta["classes"])
             codes, columns = jnp.tile(codes[:PER_CLASS], (classes, *[1] * len(self.code_shape))), PER_CLASS
