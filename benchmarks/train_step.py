@@ -1,4 +1,4 @@
-"""One training step of a model against its PyTorch twin: `python -m benchmarks.train_step --model dcgan`.
+"""A training step of models against their PyTorch twins: `python -m benchmarks.train_step --model dcgan`.
 
 The same work on both sides: forward, backward and optimizer step on one batch with given noise, in
 float32, from the same weights, with the optimizers of the model's recipe. torch runs eagerly and
@@ -47,10 +47,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Flags:
-    """Time the training step of one model, or of all, against torch eager and torch.compile."""
+    """Time the training step of models against torch eager and torch.compile."""
 
-    model: str
-    """Name of the model, or "all"."""
+    model: tuple[str, ...]
+    """Names of models, or "all"."""
     batch_size: int | None = None
     """Examples a step; the recipe's where not given."""
     rounds: int = 30
@@ -118,7 +118,9 @@ def _torch_step(
     optimizers = build_torch_optimizers(recipe, model)
     step = STEPS[recipe.task](model, optimizers, **recipe.step_options)
     if compiled:
-        for child in find_twin(recipe.model).examples:
+        # What a compiled module's gradient depends on cannot be differentiated again.
+        eager = {"discriminator"} if getattr(recipe, "gradient_penalty", None) else set()
+        for child in find_twin(recipe.model).examples.keys() - eager:
             child_of(model, child).compile()
         for optimizer in optimizers.values():
             optimizer.step = torch.compile(optimizer.step)
@@ -130,7 +132,7 @@ def _torch_step(
 
 def main(args: list[str]) -> None:
     flags = parse_flags(Flags, args, prog=PROG)
-    recipes = list(RECIPES.values()) if flags.model == "all" else [find_recipe(flags.model)]
+    recipes = list(RECIPES.values()) if flags.model == ("all",) else [find_recipe(n) for n in flags.model]
     if flags.device:
         jax.config.update("jax_platforms", flags.device)
     print(table_head(COLUMNS), flush=True)

@@ -1,6 +1,7 @@
-"""CycleGAN: the networks, the pool of past images, data without pairs, the falling rate, and runs."""
+"""CycleGAN: the networks, the pool of past images, the falling rate, and runs."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -18,8 +19,8 @@ from convert.weights import flat_variables
 from tests.conftest import tiny_recipe
 from tests.layer_twins import QUICK
 from torch_models.steps.cyclegan import CycleGANStep, ImagePool
+from train import frechet
 from train.checkpoint import Checkpoints
-from train.data.datasets import find_dataset
 from train.data.feeds import make_feed
 from train.data.load import load_data
 from train.data.sources import Data
@@ -152,58 +153,7 @@ def test_without_a_pool_torch_judges_new_images_alone():
     assert torch.equal(ImagePool(0).query(images, torch.ones(3), torch.zeros(3, dtype=torch.int32)), images)
 
 
-# The data
-
-
-def test_digits_and_photographs_are_two_domains(data_dir):
-    train_split, test_split, meta = load_data("digits_to_photos", data_dir, kind="pair")
-    assert meta == {"domains": ["digits", "digits_on_photos"]}
-    for split, count, distinct in ((train_split, 6000, 1500), (test_split, 1188, 297)):
-        assert split["a"].shape == split["b"].shape == (count, 32, 32, 3) and split["a"].dtype == np.uint8
-        assert np.array_equal(
-            split["a"][:distinct], split["a"][distinct : 2 * distinct]
-        )  # again from the first
-    assert np.array_equal(train_split["a"][..., :1].repeat(3, -1), train_split["a"])
-    larger = load_data("digits_to_photos", data_dir, kind="pair", shape=(40, 40, 3)).test
-    assert larger["a"].shape == larger["b"].shape == (1188, 40, 40, 3)
-    assert abs(larger["a"].mean() - test_split["a"].mean()) < 1  # as large in the picture as it was
-
-
-def test_two_photographs_are_two_domains(data_dir):
-    train_split, test_split, meta = load_data("photo_patches", data_dir, kind="pair")
-    assert meta == {"domains": ["china", "flower"]}
-    assert train_split["a"].shape == train_split["b"].shape == (1000, 32, 32, 3)
-    assert test_split["a"].shape == (200, 32, 32, 3)
-    assert abs(train_split["a"].mean((0, 1, 2)) - train_split["b"].mean((0, 1, 2))).max() > 20
-
-
-def test_a_set_without_two_domains_says_which_have_them(data_dir):
-    with pytest.raises(
-        ValueError, match=r"digits holds labelled pictures.*two domains: use digits_to_photos,"
-    ):
-        load_data("digits", data_dir, kind="pair")
-
-
-def numbered(count=10):
-    rows = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
-    return {"a": rows, "b": rows + 100}
-
-
-def test_every_epoch_pairs_the_domains_anew():
-    feed = make_feed(numbered(), batch_size=2, shuffle=True, seed=0)
-    epochs = []
-    for epoch in range(3):
-        batches = [feed.batch(feed.inputs(step, 1), step) for step in range(5 * epoch, 5 * epoch + 5)]
-        a, b = (np.concatenate([batch[name] for batch in batches]).ravel() for name in ("a", "b"))
-        assert sorted(a) == list(range(10)) and sorted(b) == list(range(100, 110))
-        assert not np.array_equal(a + 100, b)
-        epochs.append(set(zip(a.tolist(), b.tolist(), strict=True)))
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-
-
-def test_two_domains_do_not_stream():
-    with pytest.raises(ValueError, match="paired anew every epoch, in memory: they cannot be streamed"):
-        make_feed(numbered(), batch_size=2, shuffle=True, seed=0, stream=True)
+# The recipe and the rate
 
 
 def test_both_domains_are_prepared_each_with_draws_of_its_own():
@@ -217,69 +167,6 @@ def test_both_domains_are_prepared_each_with_draws_of_its_own():
     assert (batch["label"] == np.arange(64)).all()
     alone = task.prepare({"image": images}, key)["image"]  # the key itself, as it always was
     assert np.array_equal(alone, task.transforms(jnp.asarray(images, jnp.float32) / 255, key))
-
-
-def paint(path, value, size=(32, 32)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (value, 0, 0)).save(path)
-
-
-@pytest.fixture
-def folders(tmp_path):
-    """12 pictures of horses and 20 of zebras, of several sizes; the number of one is its red."""
-    for name, count in (("horses", 12), ("zebras", 20)):
-        for number in range(count):
-            paint(tmp_path / name / f"{number:02}.png", number, (32 + number % 3, 32))
-    (tmp_path / "horses" / "notes.txt").write_text("not a picture")
-    return tmp_path
-
-
-def load_folders(*names, shape=(32, 32, 3)):
-    return load_data(f"folders:{','.join(map(str, names))}", "nowhere", kind="pair", shape=shape)
-
-
-def test_two_folders_are_two_domains(folders):
-    train_split, test_split, meta = load_folders(folders / "horses", folders / "zebras")
-    assert meta == {"domains": ["horses", "zebras"]}
-    assert train_split["a"].shape == train_split["b"].shape == (18, 32, 32, 3)
-    horses = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
-    assert train_split["a"][:, 0, 0, 0].tolist() == horses + horses[:7]
-    assert train_split["b"][:, 0, 0, 0].tolist() == [n for n in range(20) if n % 10 != 9]
-    assert test_split["a"][:, 0, 0, 0].tolist() == [9, 9]
-    assert test_split["b"][:, 0, 0, 0].tolist() == [9, 19]
-
-
-def test_splits_that_stand_are_kept_and_few_pictures_leave_none_to_test(tmp_path):
-    for domain in ("a", "b"):
-        paint(tmp_path / domain / "train" / "1.png", 1)
-        paint(tmp_path / domain / "test" / "2.png", 2)
-        paint(tmp_path / f"few_{domain}" / "3.png", 3)
-    train_split, test_split, _ = load_folders(tmp_path / "a", tmp_path / "b")
-    assert [split["b"][0, 0, 0, 0] for split in (train_split, test_split)] == [1, 2]
-    assert load_folders(tmp_path / "few_a", tmp_path / "few_b").test is None
-
-
-def test_folders_that_cannot_be_read_say_why(folders):
-    horses, zebras = folders / "horses", folders / "zebras"
-    with pytest.raises(ValueError, match=r"two folders with one comma between: folders:A,B, got"):
-        load_folders(horses)
-    with pytest.raises(ValueError, match="donkeys is not a folder"):
-        load_folders(horses, folders / "donkeys")
-    with pytest.raises(ValueError, match=r"is a folder: a domain's pictures lie loose, or under train/"):
-        load_folders(horses, folders)
-    (folders / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty has no pictures"):
-        load_folders(horses, folders / "empty")
-    with pytest.raises(ValueError, match=r"take 1,\d+,\d+,\d+ bytes at 3200x3200.*smaller --image-size"):
-        load_folders(horses, zebras, shape=(3200, 3200, 3))
-    (zebras / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"1 of 33 files cannot be read as pictures: .*broken\.png"):
-        load_folders(horses, zebras)
-    with pytest.raises(ValueError, match="folders needs its A,B: write folders:A,B"):
-        find_dataset("folders")
-
-
-# The recipe and the rate
 
 
 def test_ones_own_folders_train_the_papers_networks():
@@ -383,6 +270,30 @@ def test_pictures_show_both_ways_and_back(tmp_path):
             assert sheet.size == (8 * 26 * 2 + 4, 3 * 26 * 2 + 4)  # 8 pictures; what comes of them; and back
             pixels = np.asarray(sheet)
         assert (pixels[4:52, 4:52] == value).all() and (pixels[56:104, 4:52] != value).any()
+
+
+def test_translations_are_judged_against_the_domain_that_they_go_into(tmp_path, data_dir, monkeypatch):
+    """A translator that returns the test pictures of the other domain is as far from it as those are."""
+    (tmp_path / "recipe.json").write_text(json.dumps(RECIPES["cyclegan"].to_json()))
+    test = load_data("digits_to_photos", data_dir, kind="pair").test
+    real = {name: test[name].astype(np.float32) / 127.5 - 1 for name in ("a", "b")}
+    ideal = {f"{x}_to_{y}": np.concatenate([real[x], real[y], real[x]]) for x, y in ("ab", "ba")}
+    colours = frechet.Judge("mean colours", lambda images: _colours(images))
+    monkeypatch.setattr(frechet, "judge_for", lambda *_: colours)
+    monkeypatch.setattr(frechet, "translate", lambda *_: ideal)
+    first, second = frechet.distances(tmp_path, data_dir)
+    assert (first.made, second.made) == ("a_to_b", "b_to_a") and first.examples == 1188
+    for found in (first, second):
+        assert found.distance == pytest.approx(found.test_split, rel=1e-3)
+    monkeypatch.setattr(
+        frechet, "translate", lambda *_: dict(zip(ideal, reversed(ideal.values()), strict=True))
+    )
+    assert all(found.distance > 10 * found.test_split for found in frechet.distances(tmp_path, data_dir))
+
+
+def _colours(images):
+    """What a judge sees: uint8, or numbers in [0, 1]."""
+    return (images / 255 if images.dtype == np.uint8 else images).mean((1, 2))
 
 
 def test_the_two_tables_have_it():

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from train.data.datasets import DATASETS, KINDS, dataset_argument, find_dataset
+from train.data.digits import Digits
 from train.data.feeds import make_feed
 from train.data.images import PictureSource
 from train.data.load import load_data
@@ -51,6 +52,17 @@ def test_an_argument_is_written_after_the_name():
 def test_a_name_that_misses_says_what_is_possible(name, message):
     with pytest.raises(ValueError, match=message):
         find_dataset(name)
+
+
+def test_two_runs_may_prepare_a_set_at_once(tmp_path, monkeypatch):
+    prepare = Digits.download_and_prepare
+
+    def prepare_second(builder):
+        prepare(Digits(data_dir=tmp_path, file_format="array_record"))
+        raise OSError("Cannot rename: destination already exists")
+
+    monkeypatch.setattr(Digits, "download_and_prepare", prepare_second)
+    assert len(load_data("digits", tmp_path, kind="image").train["image"]) == 1500
 
 
 def test_a_set_of_another_kind_says_which_suit(tmp_path):

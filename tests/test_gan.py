@@ -20,7 +20,8 @@ from convert.weights import leaves_to_torch, plan
 from tests.conftest import tiny_recipe
 from tests.layer_twins import QUICK
 from torch_models.steps import gan as torch_gan
-from train import evaluate, frechet, generate
+from train import compare, evaluate, frechet, generate
+from train.config import read_recipe
 from train.loop import train
 from train.recipes import RECIPES
 from train.run import check
@@ -241,8 +242,8 @@ def test_curves_are_drawn_as_a_plot_and_a_table(tmp_path, data_dir, capsys):
     assert (tmp_path / "run" / "samples" / "curves_000006.png").is_file()
     generate.main([str(tmp_path / "run"), "--count", "5"])
     assert np.loadtxt(tmp_path / "run" / "generated" / "curves.csv", delimiter=",").shape == (5, 15)
-    with pytest.raises(ValueError, match="draws no pictures: painter_gan has no distance"):
-        evaluate.main([str(tmp_path / "run"), "--data-dir", str(data_dir)])
+    (found,) = frechet.distances(tmp_path / "run", data_dir)
+    assert found.judge == "the heights themselves" and 0 <= found.test_split < 0.01 < found.distance
 
 
 def test_the_frechet_distance_of_known_normal_distributions():
@@ -262,15 +263,36 @@ def test_a_generator_is_judged_by_a_classifier_that_is_trained_once(
     small = dataclasses.replace(RECIPES["lenet5"], epochs=2)
     monkeypatch.setitem(RECIPES, "lenet5", small)
     evaluate.main([str(conditional), "--data-dir", str(data_dir)])
-    values = json.loads((conditional / "evaluation" / "distance.json").read_text())
-    assert values["examples"] == 1500
+    (values,) = json.loads((conditional / "evaluation" / "distance.json").read_text())["distances"]
+    assert values["examples"] == 1500 and values["made"] == "samples"
     assert values["judge"].startswith("lenet5 trained on digits, test accuracy")
     assert 0 < values["test_split"] < values["distance"]  # six steps draw nothing like digits
     assert "Fréchet distance" in capsys.readouterr().out
     evaluate.main([str(conditional), "--data-dir", str(data_dir), "--seed", "1"])
-    again = json.loads((conditional / "evaluation" / "distance.json").read_text())
+    (again,) = json.loads((conditional / "evaluation" / "distance.json").read_text())["distances"]
     assert again["distance"] != values["distance"] and again["judge"] == values["judge"]
     assert "epoch" not in capsys.readouterr().out  # nothing was trained
+
+
+def test_figures_of_runs_that_differ_by_their_seed_stand_in_one_row():
+    recipes = [tiny_recipe("gan", seed=n) for n in range(3)] + [tiny_recipe("gan", ema=0.9)]
+    figures = [{"distance of samples": (value, 0.5)} for value in (1.0, 2.0, 3.0, 7.0)]
+    *_, together, alone = evaluate.spread_table(recipes, figures).splitlines()
+    assert together == "| gan (hidden_features 32) | distance of samples | 3 | 2 | 1 | 0.5 |"
+    assert alone == "| gan (hidden_features 32) | distance of samples | 1 | 7 |  | 0.5 |"
+
+
+def test_runs_are_compared_in_one_picture(conditional, tmp_path, data_dir, capsys):
+    other = tmp_path / "other"
+    train(tiny_recipe("cgan", steps=2, sample_every=2, options={"hidden_features": 16}), other, data_dir)
+    compare.main([str(conditional), str(other), "--write", str(tmp_path / "both.png")])
+    with Image.open(tmp_path / "both.png") as picture:
+        assert picture.size == (2 * 6 * 120, 9 * 120)
+    recipes = [read_recipe(folder) for folder in (conditional, other)]
+    assert compare.difference(recipes[1], recipes) == "hidden features 16, channels 64, steps 2, ema None"
+    assert "both.png" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="a comparison takes two run folders or more, got 1"):
+        compare.main([str(other)])
 
 
 def test_the_export_of_an_average_is_the_averaged_generator(conditional, monkeypatch):

@@ -1,12 +1,15 @@
-"""Judges a trained run: `python -m train.evaluate runs/lenet5`.
+"""Judges trained runs: `python -m train.evaluate runs/lenet5`.
 
 A classifier on the test split, or the training split where a set has no other: the accuracy, that of every
 class, the confusion matrix, and a page of pictures with their predicted and actual names. What draws, by the
-Fréchet distance to its training pictures (train/frechet.py). Writes evaluation.json, confusion.png and
-predictions.png, or distance.json, into the run folder's evaluation/.
+Fréchet distance to its training examples (train/frechet.py). Writes evaluation.json, confusion.png and
+predictions.png, or distance.json, into the run folder's evaluation/. Of several runs the figures stand in one
+table, those that differ by their seed alone in one row of it.
 """
 
 import json
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,18 +18,20 @@ import numpy as np
 import tyro
 
 from train.commands import parse_flags, run_command, use_compilation_cache
-from train.config import AutoencodeRecipe, ClassifyRecipe, GANRecipe, read_recipe
+from train.config import AutoencodeRecipe, ClassifyRecipe, CycleGANRecipe, GANRecipe, Recipe, read_recipe
 
 PROG = "python -m train.evaluate"
+Figures = Mapping[str, tuple[float, float | None]]
+"""{figure: (its value for a run, that of real data where there is one)}."""
 SHOWN = 40  # pictures on the page; the wrong ones first, at most half of it
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Judge a trained classifier on its test split, or a generator by what it draws."""
+    """Judge trained classifiers on their test split, and generators by what they draw."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder of train.run."""
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders of train.run."""
     data_dir: Path = Path("data")
     """Where data sets, and the classifiers that judge generators, are kept."""
     seed: int = 0
@@ -147,27 +152,59 @@ def show(result: Evaluated, workdir: Path) -> None:
     print(f"wrote {workdir / 'evaluation'}/: evaluation.json, confusion.png, predictions.png")
 
 
-def judge_generator(flags: Flags) -> None:
-    """Says how far what a run draws is from its training pictures, and writes it down."""
-    from train.frechet import distance
+def judge_generator(workdir: Path, data_dir: Path, seed: int) -> Figures:
+    """Says how far what a run draws is from its training examples, and writes it down."""
+    from train.frechet import distances
 
-    result = distance(flags.run, flags.data_dir, flags.seed)
-    path = flags.run / "evaluation" / "distance.json"
+    results = distances(workdir, data_dir, seed)
+    path = workdir / "evaluation" / "distance.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"seed": flags.seed, **asdict(result)}, indent=2) + "\n")
-    held = "" if result.test_split is None else f"; that of the test split is {result.test_split:.4g}"
-    print(f"Fréchet distance {result.distance:.4g} over {result.examples} pictures{held}")
-    print(f"by the features of {result.judge}; wrote {path}")
+    path.write_text(json.dumps({"seed": seed, "distances": [asdict(r) for r in results]}, indent=2) + "\n")
+    for result in results:
+        held = "" if result.test_split is None else f"; that of the test split is {result.test_split:.4g}"
+        print(f"{workdir}: Fréchet distance of {result.examples} {result.made} {result.distance:.4g}{held}")
+    print(f"by {results[0].judge}; wrote {path}")
+    return {f"distance of {r.made}": (r.distance, r.test_split) for r in results}
+
+
+def judge(workdir: Path, data_dir: Path, seed: int) -> Figures:
+    """Judges one run, shows and writes what was found."""
+    if isinstance(read_recipe(workdir), AutoencodeRecipe | CycleGANRecipe | GANRecipe):
+        return judge_generator(workdir, data_dir, seed)
+    result = evaluate(workdir, data_dir)
+    show(result, workdir)
+    return {f"{result.split} accuracy": (result.accuracy, None)}
+
+
+def spread_table(recipes: Sequence[Recipe], figures: Sequence[Figures]) -> str:
+    """One line for every figure of runs that differ by their seed alone, as Markdown: mean and deviation."""
+    groups: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
+    names: dict[str, str] = {}
+    for recipe, found in zip(recipes, figures, strict=True):
+        kind = json.dumps({**recipe.to_json(), "seed": None}, sort_keys=True)
+        options = ", ".join(f"{name} {value}" for name, value in recipe.options.items())
+        names[kind] = f"{recipe.model} ({options})" if options else recipe.model
+        for figure, value in found.items():
+            groups.setdefault((kind, figure), []).append(value)
+    lines = ["| model | figure | seeds | mean | deviation | of real data |", "|---|---|---|---|---|---|"]
+    for (kind, figure), values in groups.items():
+        numbers, real = [value for value, _ in values], [held for _, held in values if held is not None]
+        deviation = f"{statistics.stdev(numbers):.2g}" if len(numbers) > 1 else ""
+        held = f"{statistics.mean(real):.4g}" if real else ""
+        mean = f"{statistics.mean(numbers):.4g}"
+        lines.append(f"| {names[kind]} | {figure} | {len(numbers)} | {mean} | {deviation} | {held} |")
+    return "\n".join(lines)
 
 
 def main(args: list[str]) -> None:
     flags = parse_flags(Flags, args, prog=PROG)
-    recipe = read_recipe(flags.run)
+    if not flags.runs:
+        raise ValueError("a run folder is needed")
+    recipes = [read_recipe(workdir) for workdir in flags.runs]
     use_compilation_cache()
-    if isinstance(recipe, GANRecipe | AutoencodeRecipe):
-        judge_generator(flags)
-        return
-    show(evaluate(flags.run, flags.data_dir), flags.run)
+    figures = [judge(workdir, flags.data_dir, flags.seed) for workdir in flags.runs]
+    if len(figures) > 1:
+        print(spread_table(recipes, figures))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ import numpy as np
 from flax import nnx
 
 from flax_models import layers
-from train.config import Recipe, read_recipe
+from train.config import CycleGANRecipe, Recipe, read_recipe
 from train.data.datasets import find_dataset
+from train.data.sources import Data, Fresh, Source, read_source
+from train.generate import generate, translate
 from train.recipes import find_recipe
 from train.report import read_metrics
 from train.runs import TrainedRun, load_recipe_data, load_run
@@ -27,6 +29,7 @@ from train.tasks import build_task
 # The classifier for pictures of each shape.
 CLASSIFIERS = {(28, 28, 1): "lenet5", (32, 32, 3): "cifar_quick", (64, 64, 3): "resnet18"}
 AT_ONCE = 256
+CURVES = 10_000  # as many as are compared where the data set makes its own
 
 
 class Judge(NamedTuple):
@@ -106,37 +109,68 @@ def _features_of(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Distance:
-    """How far what a run draws is from its training pictures; test_split: how far real test pictures are."""
+    """How far what a run makes is from its training examples.
 
+    made: what was judged, "samples" or the direction of a translation. test_split: how far real test examples
+    are from the training ones. examples: how many were made.
+    """
+
+    made: str
     distance: float
     test_split: float | None
     examples: int
     judge: str
 
 
-def distance(workdir: Path, data_dir: Path, seed: int = 0) -> Distance:
-    """Draws as many pictures as there are to train on, and compares them.
+def distances(workdir: Path, data_dir: Path, seed: int = 0) -> list[Distance]:
+    """Of what a run draws, as many as there are to train on; or of test pictures translated either way.
 
-    Errors: ValueError for a folder without a trained generator of pictures.
+    Errors: ValueError for a folder without a trained generator.
     """
-    from train.generate import generate
-
     recipe = read_recipe(workdir)
-    if find_dataset(recipe.dataset).kind != "image":
-        raise ValueError(f"{workdir} draws no pictures: {recipe.model} has no distance")
     data = load_recipe_data(recipe, data_dir)
-    real = _pictures(data.train)
+    if isinstance(data.train, Fresh):
+        return [_distance_of_curves(workdir, data.train, seed)]
+    if isinstance(recipe, CycleGANRecipe):
+        return _distances_of_translations(workdir, recipe, data, data_dir)
+    real = _pictures(data.train, "image")
     drawn, _ = generate(workdir, count=len(real), seed=seed)
-    judge = judge_for(recipe, drawn.shape[1:], data_dir)
+    held = None if data.test is None else _pictures(data.test, "image")
+    return [_distance("samples", drawn, real, held, judge_for(recipe, drawn.shape[1:], data_dir))]
+
+
+def _distances_of_translations(workdir: Path, recipe: Recipe, data: Data, data_dir: Path) -> list[Distance]:
+    split = data.train if data.test is None else data.test
+    made = translate(workdir, data_dir, len(split["a"]))
+    judge = judge_for(recipe, split["a"].shape[1:], data_dir)
+    found = []
+    for way, rows in made.items():
+        target = way[-1]
+        _, translated, _ = np.split(rows, 3)
+        held = None if data.test is None else data.test[target]
+        found.append(_distance(way, translated, data.train[target], held, judge))
+    return found
+
+
+def _distance(
+    made: str, drawn: np.ndarray, real: np.ndarray, held: np.ndarray | None, judge: Judge
+) -> Distance:
+    """Of pictures in [-1, 1] from real ones in uint8; held: other real ones."""
     features = judge.features(real)
-    held = None if data.test is None else frechet_distance(judge.features(_pictures(data.test)), features)
-    made = judge.features(np.clip((drawn + 1) / 2, 0, 1).astype(np.float32))
-    return Distance(frechet_distance(made, features), held, len(real), judge.name)
+    test_split = None if held is None else frechet_distance(judge.features(held), features)
+    seen = judge.features(np.clip((drawn + 1) / 2, 0, 1).astype(np.float32))
+    return Distance(made, frechet_distance(seen, features), test_split, len(drawn), judge.name)
 
 
-def _pictures(split: Any) -> np.ndarray:
+def _distance_of_curves(workdir: Path, fresh: Fresh, seed: int) -> Distance:
+    """By their heights, which need no classifier, to curves that the data set draws."""
+    drawn, _ = generate(workdir, count=CURVES, seed=seed)
+    real, held = (np.asarray(fresh.generate(jax.random.key(n), CURVES)["x"]) for n in (0, 1))
+    judge = "the heights themselves"
+    return Distance("samples", frechet_distance(drawn, real), frechet_distance(held, real), CURVES, judge)
+
+
+def _pictures(split: Any, name: str) -> np.ndarray:
     """The pictures of a split, (N, H, W, C) uint8."""
-    from train.data.sources import Source, read_source
-
     arrays = read_source(split, len(split)) if isinstance(split, Source) else split
-    return np.asarray(arrays["image"])
+    return np.asarray(arrays[name])

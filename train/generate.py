@@ -105,7 +105,14 @@ def translate(workdir: Path, data_dir: Path, count: int) -> dict[str, np.ndarray
     split = data.train if data.test is None else data.test
     batch = task.prepare_test({name: jnp.asarray(split[name][:count]) for name in ("a", "b")})
     call = jax.jit(task.translated_rows, static_argnums=2)
-    return {way: np.asarray(call(run.state, batch[way[0]], way)) for way in DIRECTIONS}
+
+    def rows(way: str) -> np.ndarray:
+        images = batch[way[0]]
+        parts = [call(run.state, images[n : n + AT_ONCE], way) for n in range(0, len(images), AT_ONCE)]
+        split_parts = zip(*(np.split(np.asarray(part), 3) for part in parts), strict=True)
+        return np.concatenate([row for kind in split_parts for row in kind])
+
+    return {way: rows(way) for way in DIRECTIONS}
 
 
 def save(drawn: np.ndarray, labels: np.ndarray | None, workdir: Path, files: bool) -> list[Path]:

@@ -18,17 +18,47 @@ def is_metric(name: str) -> bool:
 
 def save_curves(records: Sequence[Mapping[str, float]], path: Path, title: str) -> None:
     """Every measure of the metrics records over the steps; accuracies on an axis of their own."""
-    names = list(dict.fromkeys(name for record in records for name in record if is_metric(name)))
+    names = measures(records)
     groups = [[n for n in names if n.endswith("accuracy")], [n for n in names if not n.endswith("accuracy")]]
     groups = [group for group in reversed(groups) if group]
     with figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
         for place, group in zip(axes, groups, strict=True):
-            for name in group:
-                points = [(record["step"], record[name]) for record in records if name in record]
-                place.plot(*zip(*points, strict=True), label=name.replace("_", " "), lw=1.2)
-            place.set(xlabel="step", title=title)
-            place.grid(alpha=0.3)
-            place.legend(frameon=False)
+            draw_curves(place, records, group)
+            place.set(title=title)
+
+
+def measures(records: Sequence[Mapping[str, float]]) -> list[str]:
+    """The measures in the records, each once."""
+    return list(dict.fromkeys(name for record in records for name in record if is_metric(name)))
+
+
+def draw_curves(axes: Any, records: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+    """These measures over the steps."""
+    for name in names:
+        points = [(record["step"], record[name]) for record in records if name in record]
+        axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), lw=1.2)
+    axes.set(xlabel="step")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def save_comparison(
+    runs: Sequence[tuple[str, Sequence[Mapping[str, float]], Path | None]], path: Path
+) -> None:
+    """Runs side by side: under the title of each its losses, and below them its last sheet of pictures.
+
+    runs: (title, metrics records, PNG or None) of each.
+    """
+    import matplotlib.image
+
+    with figure(path, 2, len(runs), (6 * len(runs), 9), heights=(2, 5)) as axes:
+        curves, sheets = axes[: len(runs)], axes[len(runs) :]
+        for place, below, (title, records, sheet) in zip(curves, sheets, runs, strict=True):
+            draw_curves(place, records, [name for name in measures(records) if name.endswith("loss")])
+            place.set(title=title)
+            below.axis("off")
+            if sheet is not None:
+                below.imshow(matplotlib.image.imread(sheet), cmap="gray")
 
 
 def save_fit(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, path: Path) -> None:
@@ -117,11 +147,13 @@ def save_curve_bundle(places: np.ndarray, curves: np.ndarray, bounds: Any, path:
 
 @contextlib.contextmanager
 def figure(
-    path: Path, rows: int, columns: int, size: tuple[float, float], projection: str | None = None
-) -> Iterator[Any]:
+    path: Path, rows: int, columns: int, size: tuple[float, float], projection: str | None = None,
+    heights: Sequence[float] | None = None,
+) -> Iterator[Any]:  # fmt: skip
     """The axes of a new figure of so many rows and columns, in a flat array; size in inches.
 
-    projection: matplotlib's, "3d" for points in space. Saved as PNG and closed afterwards.
+    projection: matplotlib's, "3d" for points in space. heights: of the rows, one to another. Saved as PNG
+    and closed afterwards.
     """
     import matplotlib
 
@@ -130,7 +162,7 @@ def figure(
 
     page, axes = pyplot.subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False,
-        subplot_kw={"projection": projection},
+        subplot_kw={"projection": projection}, height_ratios=heights,
     )  # fmt: skip
     yield axes.ravel()
     path.parent.mkdir(parents=True, exist_ok=True)

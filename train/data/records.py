@@ -94,11 +94,14 @@ def _embedded_builder(dataset: Dataset, argument: str | None, data_dir: Path) ->
     module, cls = dataset.builder.split(":")
     options = {"data_dir": data_dir, "file_format": "array_record"}
     options |= {"config": argument} if argument else {}
-    builder = getattr(importlib.import_module(module), cls)(**options)
+    build = getattr(importlib.import_module(module), cls)
+    builder = build(**options)
     try:
         builder.download_and_prepare()
     except OSError as error:
-        raise ValueError(f"cannot prepare {builder.name} in {data_dir}: {error}") from None
+        if not builder.is_prepared():
+            raise ValueError(f"cannot prepare {builder.name} in {data_dir}: {error}") from None
+        builder = build(**options)  # another run was the first to have it ready, and it is the same
     return builder
 
 
