@@ -75,20 +75,20 @@ def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None 
 
     Args:
         runs: Run folders.
-        write: Put the table into this file, between its lines <!-- table --> and <!-- end -->.
+        write: Put the table into this file, between its lines <!-- table --> and <!-- end -->; what stands
+            there of other models stays.
     """
     from convert.table import markdown
 
-    text = markdown(runs)
     if write is None:
-        print(text, end="")
+        print(markdown(runs), end="")
         return
     before, mark, rest = write.read_text().partition(BEGIN) if write.is_file() else ("", "", "")
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not (mark and end):
         raise ValueError(f"{write} has no lines {BEGIN} and {END} for the table to stand between")
-    write.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
-    print(f"wrote the table of {len(runs)} runs into {write}")
+    write.write_text(f"{before}{BEGIN}\n{markdown(runs, old)}{END}{after}")
+    print(f"wrote {len(runs)} runs into the table of {write}")
 
 
 COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "table": table}

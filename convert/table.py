@@ -26,12 +26,17 @@ NOTE = (
 )
 
 
-def markdown(workdirs: Sequence[Path]) -> str:
+def markdown(workdirs: Sequence[Path], old: str = "") -> str:
     """The table of run folders that `to-torch` has been run on, in the order of the catalogue, as Markdown.
 
+    old: a table made before, whose rows of other models stay.
     Errors: ValueError for a folder that holds no such run.
     """
-    rows = sorted(map(row, workdirs), key=lambda cells: list(TWINS).index(cells[0]))
+    new = [row(workdir) for workdir in workdirs]
+    made = {cells[0] for cells in new}
+    kept = [line.strip("| ").split(" | ") for line in old.splitlines() if line.startswith("| ")]
+    rows = new + [cells for cells in kept if cells[0] in TWINS.keys() - made]
+    rows.sort(key=lambda cells: list(TWINS).index(cells[0]))
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{NOTE}\n"
 

@@ -226,10 +226,12 @@ def test_the_table_of_runs_is_made_of_what_is_in_them(classifier, tmp_path):
         markdown([classifier])
     run_to_torch(classifier, lambda line: None)
     page = tmp_path / "models.md"
-    page.write_text(f"# Models\n{BEGIN}\nold\n{END}\nafter\n")
+    rows = "| model | data |\n| --- | --- |\n| dcgan | kept |\n| fashion_mlp | old |\n| nothing | old |\n"
+    page.write_text(f"# Models\n{BEGIN}\n{rows}\nold\n{END}\nafter\n")
     main(["table", str(classifier), "--write", str(page)])
     text = page.read_text()
     assert text.startswith("# Models\n") and text.endswith("after\n") and "old" not in text
+    assert text.index("| fashion_mlp |") < text.index("| dcgan | kept |")  # of another run, and still there
     cells = next(line for line in text.splitlines() if line.startswith("| fashion_mlp")).split(" | ")
     accuracy = read_metrics(classifier)[-1]["test_accuracy"]
     assert cells[2:5] == ["digits", "60", f"test accuracy {accuracy:.4g}"]
