@@ -53,7 +53,7 @@ class Flags:
     model: str
     """Name of the model, or "all"."""
     rounds: int = 10
-    """Interleaved rounds; each is one dispatch of ours, and the same steps in torch."""
+    """Rounds, in each of which every contender takes one measured dispatch, or as many steps."""
     data_dir: Path = Path("data")
     """Where data sets are kept."""
     json: Path | None = None
@@ -89,7 +89,9 @@ def time_epoch(recipe: Recipe, data_dir: Path, rounds: int) -> Row:
     """Times one dispatch of our loop against the same steps in torch."""
     ours, theirs, feed, steps = contenders(recipe, data_dir)
     timings = interleaved(
-        {"flax": ours, "torch": theirs, "torch_one_thread": lambda: _on_one_thread(theirs)}, rounds=rounds
+        {"flax": ours, "torch": theirs, "torch_one_thread": lambda: _on_one_thread(theirs)},
+        rounds=rounds,
+        calls=1,
     )
     return Row(recipe.model, device_name(), feed.steps_per_epoch, steps, **timings)
 

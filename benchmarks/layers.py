@@ -192,8 +192,8 @@ class Flags:
 
     layer: str = "all"
     """Name of a case (dcgan_1), of a layer (Conv2d), or "all"."""
-    rounds: int = 20
-    """Interleaved rounds; each calls both sides once."""
+    rounds: int = 7
+    """Rounds, in each of which either side is called three times."""
     json: Path | None = None
     """Also write the table to this file."""
 

@@ -53,8 +53,8 @@ class Flags:
     """Names of models, or "all"."""
     batch_size: int | None = None
     """Examples a step; the recipe's where not given."""
-    rounds: int = 30
-    """Interleaved rounds; each calls every contender once."""
+    rounds: int = 10
+    """Rounds, in each of which every contender takes three measured steps."""
     device: str | None = None
     """cpu, cuda ...; JAX's default where not given."""
     json: Path | None = None

@@ -105,6 +105,13 @@ def test_no_rounds():
         interleaved({"nothing": lambda: None}, rounds=0)
 
 
+def test_contenders_take_turns_and_the_first_call_of_a_turn_does_not_count():
+    called = []
+    contenders = {"a": lambda: called.append("a"), "b": lambda: called.append("b")}
+    assert interleaved(contenders, rounds=2, calls=2, warmup=1).keys() == {"a", "b"}
+    assert "".join(called) == "ab" + "aaabbb" * 2
+
+
 def test_train_step():
     with torch.compiler.set_stance("force_eager"):  # compiling takes a minute
         row = train_step.time_step(tiny_recipe(), batch_size=4, rounds=1)
