@@ -285,10 +285,10 @@ def test_translations_are_judged_against_the_domain_that_they_go_into(tmp_path, 
     assert (first.made, second.made) == ("a_to_b", "b_to_a") and first.examples == 1188
     for found in (first, second):
         assert found.distance == pytest.approx(found.test_split, rel=1e-3)
-    monkeypatch.setattr(
-        frechet, "translate", lambda *_: dict(zip(ideal, reversed(ideal.values()), strict=True))
-    )
-    assert all(found.distance > 10 * found.test_split for found in frechet.distances(tmp_path, data_dir))
+    untouched = {f"{x}_to_{y}": np.concatenate([real[x]] * 3) for x, y in ("ab", "ba")}
+    monkeypatch.setattr(frechet, "translate", lambda *_: untouched)
+    for worse, found in zip(frechet.distances(tmp_path, data_dir), (first, second), strict=True):
+        assert worse.distance > 2 * found.distance, (worse, found)
 
 
 def _colours(images):
