@@ -75,13 +75,8 @@ def _gan(
 ) -> GANRecipe:
     """A GAN for 28x28 on the embedded digits, both optimizers alike. real: what differs on mnist."""
     on_mnist = {"epochs": 10, "take": 50_000, "shuffle": False, "sample_every": 250, **(real or {})}
-    fields = {
-        "batch_size": 128,
-        "overrides": {"mnist": on_mnist},
-        **_both(optimizer or _adam(3e-4)),
-        **fields,
-    }
-    return GANRecipe(model=model, dataset="digits", **fields)
+    fields = {**_both(optimizer or _adam(3e-4)), "batch_size": 128, **fields}
+    return GANRecipe(model=model, dataset="digits", overrides={"mnist": on_mnist}, **fields)
 
 
 def _forecaster(model: str) -> SequenceRecipe:
