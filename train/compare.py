@@ -4,6 +4,7 @@ Of each run the losses, and the last sheet of what it drew; the title says how i
 first one's.
 """
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,7 @@ def compare(workdirs: tuple[Path, ...], path: Path) -> None:
         records = read_metrics(workdir)
         if not records:
             raise ValueError(f"{workdir} has no metrics yet: python -m train.run --model {recipe.model}")
-        title = f"{recipe.model} on {recipe.dataset}\n{difference(recipe, recipes)}"
+        title = f"{recipe.model} on {recipe.dataset}\n{textwrap.fill(difference(recipe, recipes), 80)}"
         shown.append((title, records, _last_sheet(workdir)))
     save_comparison(shown, path)
 

@@ -55,7 +55,7 @@ def save_comparison(
         curves, sheets = axes[: len(runs)], axes[len(runs) :]
         for place, below, (title, records, sheet) in zip(curves, sheets, runs, strict=True):
             draw_curves(place, records, [name for name in measures(records) if name.endswith("loss")])
-            place.set(title=title)
+            place.set_title(title, fontsize=9)
             below.axis("off")
             if sheet is not None:
                 below.imshow(matplotlib.image.imread(sheet), cmap="gray")
