@@ -78,8 +78,8 @@ class ConditionalGenerator(nnx.Module):
     """Noise (N, noise_features) and classes (N,) -> images (N, 28, 28, 1) in [-1, 1].
 
     The class goes in as an embedding that the noise is multiplied by, as in Odena et al., "Conditional Image
-    Synthesis with Auxiliary Classifier GANs" (2017). Beside the noise it would be all that the generator
-    looks at: on small data every class becomes one picture.
+    Synthesis with Auxiliary Classifier GANs" (2017). Joined to the noise instead, the generator left
+    the noise aside: on the embedded digits every class became one picture.
     """
 
     def __init__(

@@ -278,7 +278,7 @@ def test_translations_are_judged_against_the_domain_that_they_go_into(tmp_path, 
     test = load_data("digits_to_photos", data_dir, kind="pair").test
     real = {name: test[name].astype(np.float32) / 127.5 - 1 for name in ("a", "b")}
     ideal = {f"{x}_to_{y}": np.concatenate([real[x], real[y], real[x]]) for x, y in ("ab", "ba")}
-    colours = frechet.Judge("mean colours", lambda images: _colours(images))
+    colours = frechet.Judge("mean colours", _colours)
     monkeypatch.setattr(frechet, "judge_for", lambda *_: colours)
     monkeypatch.setattr(frechet, "translate", lambda *_: ideal)
     first, second = frechet.distances(tmp_path, data_dir)
