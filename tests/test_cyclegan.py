@@ -25,10 +25,11 @@ from train.data.feeds import make_feed
 from train.data.load import load_data
 from train.data.sources import Data
 from train.loop import advance
+from train.optim import linear_decay
 from train.recipes import RECIPES
 from train.state import abstract_model, build_model
 from train.tasks import build_task
-from train.tasks.cyclegan import decay_factor, query_pool
+from train.tasks.cyclegan import query_pool
 
 SMALLEST = {"width": 2, "blocks": 0}
 
@@ -205,7 +206,7 @@ def test_the_rates_fall_as_torchs_do(steps, after):
         optimizer.step()
         reference.schedules["generator_ab"].step()
     with jax.enable_x64(True):
-        ours = [float(0.2 * decay_factor(jnp.asarray(step), steps, after)) for step in range(10)]
+        ours = [float(0.2 * linear_decay(jnp.asarray(step), steps, after)) for step in range(10)]
     np.testing.assert_allclose(ours, expected, rtol=1e-15, atol=1e-16)
     if (steps, after) == (10, 0.5):
         np.testing.assert_allclose(ours, [0.2] * 6 + [0.16, 0.12, 0.08, 0.04])

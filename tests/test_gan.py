@@ -13,6 +13,7 @@ from PIL import Image
 
 import torch_models
 from convert import to_torch
+from convert.compare import as_dtype, to_torch_input
 from convert.lockstep import build_torch_optimizers
 from convert.tolerances import TOLERANCES, difference
 from convert.twins import TWINS, find_twin
@@ -26,7 +27,7 @@ from train.loop import train
 from train.recipes import RECIPES
 from train.run import check
 from train.runs import load_run
-from train.state import build_model
+from train.state import abstract_model, build_model
 from train.tasks import build_task
 from train.tasks.gan_losses import LOSSES, gradient_penalty
 
@@ -93,10 +94,11 @@ def test_the_gradient_penalty_of_a_plane_and_of_a_flat_place():
         ("painter_gan", {"loss": "wasserstein", "critic_steps": 3, "weight_clip": 0.05}),
         ("gan", {"loss": "wasserstein", "critic_steps": 2, "gradient_penalty": 10.0}),
         ("lsgan", {"ema": 0.9}),
+        ("gan", {"instance_noise": 0.5, "critic_steps": 2, "steps": 4}),
     ],
 )
 def test_options_of_the_step_are_torchs(model, fields, float64):
-    """Several critic steps, clipping, the penalty and the average, five steps on the same numbers."""
+    """Critic steps, clipping, the penalty, the noise and the average, five steps on the same numbers."""
     recipe = dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny), **fields)
     ours = build_model(recipe)
     for variable in jax.tree.leaves(nnx.state(ours), is_leaf=lambda v: isinstance(v, nnx.Variable)):
@@ -108,12 +110,13 @@ def test_options_of_the_step_are_torchs(model, fields, float64):
     reference = torch_gan.GANStep(theirs, build_torch_optimizers(recipe, theirs), **recipe.step_options)
     rng = np.random.default_rng(0)
     for number in range(5):
-        (name, example), *_ = find_twin(model).batch.items()
-        real = example.draw(rng, 7)
+        batch = {
+            name: as_dtype(example.draw(rng, 7), np.float64)
+            for name, example in find_twin(model, recipe.options).batch.items()
+        }
         noise = {k: np.asarray(v) for k, v in task.draw(jax.random.key(number), 7).items()}
-        state, losses = step(state, {name: jnp.asarray(real)}, noise)
-        real = torch.tensor(real).movedim(-1, 1) if real.ndim == 4 else torch.tensor(real)
-        expected = reference({name: real}, {k: torch.tensor(v) for k, v in noise.items()})
+        state, losses = step(state, jax.tree.map(jnp.asarray, batch), noise)
+        expected = reference(*({k: to_torch_input(v) for k, v in given.items()} for given in (batch, noise)))
         assert all(difference(losses[k], expected[k].numpy()) <= STEPS for k in expected)
     for child in ("generator", "discriminator"):
         compare_child(state.params[child], getattr(ours, child), getattr(theirs, child))
@@ -132,6 +135,30 @@ def compare_child(params, ours, theirs):
     assert arrays.keys() == parameters.keys()
     for name, array in arrays.items():
         assert difference(array, parameters[name].detach().numpy()) <= STEPS, name
+
+
+def test_instance_noise_is_on_both_halves_and_falls_to_nothing():
+    recipe = tiny_recipe("gan", steps=10, instance_noise=0.5)
+    model = build_model(recipe)
+    task, plain = (build_task(r, model) for r in (recipe, dataclasses.replace(recipe, instance_noise=None)))
+    noise, batch = task.draw(jax.random.key(0), 4), {"image": jnp.zeros((4, 28, 28, 1))}
+    state, step = task.state(), jax.jit(task.step)
+    _, without = jax.jit(plain.step)(state, batch, noise)
+    under = [step(state._replace(step=jnp.asarray(n)), batch, noise)[1] for n in (0, 9, 10)]
+    for name, value in without.items():
+        first, late, last = (abs(after[name] - value) for after in under)
+        assert first > 5 * late > 0 and last < 1e-6, name
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [("gan", (28, 28, 1)), ("cgan", (28, 28, 1)), ("painter_gan", (15,))]
+)
+def test_instance_noise_has_the_examples_shape(model, shape):
+    recipe = tiny_recipe(model, instance_noise=0.5)
+    noise = build_task(recipe, abstract_model(recipe)).draw(jax.random.key(0), 64)
+    assert noise["real_noise"].shape == noise["fake_noise"].shape == (64, *shape)
+    assert not np.allclose(noise["real_noise"], noise["fake_noise"])
+    assert float(noise["real_noise"].std()) == pytest.approx(1, abs=0.1)
 
 
 def test_a_penalty_refuses_a_discriminator_with_batch_norm():
@@ -159,6 +186,7 @@ def test_the_spread_of_dcgan64_is_one_option_for_both(std):
     [
         ({"critic_steps": 0}, "--critic-steps must be at least 1, got 0"),
         ({"critic_steps": 5, "batch_size": 4}, "--batch-size 4 leaves nothing for some of --critic-steps 5"),
+        ({"instance_noise": -0.5}, "--instance-noise must not be negative, got -0.5"),
         ({"ema": 1.0}, "--ema must be at least 0 and less than 1, got 1.0"),
     ],
 )

@@ -131,6 +131,9 @@ class GANRecipe(PicturesRecipe):
     """After each of them its weights are cut off at plus and minus this."""
     gradient_penalty: float | None = None
     """Weight of how far the discriminator's slope between real and fake examples is from 1."""
+    instance_noise: float | None = None
+    """Deviation of normal noise on what the discriminator is shown, real or drawn; it falls to 0 over the
+    run."""
     ema: float | None = None
     """Draw by a moving average of the generator's weights that keeps so much of the old in every step."""
     generator_optimizer: Optimizer
@@ -148,7 +151,7 @@ class GANRecipe(PicturesRecipe):
 
     @property
     def step_options(self) -> dict[str, Any]:
-        names = ("loss", "critic_steps", "weight_clip", "gradient_penalty", "ema")
+        names = ("loss", "critic_steps", "weight_clip", "gradient_penalty", "instance_noise", "ema", "steps")
         return {name: getattr(self, name) for name in names}
 
 

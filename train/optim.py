@@ -167,6 +167,16 @@ def _adam(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled):
 OPTIMIZERS = {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adamw}
 
 
+def linear_decay(step, steps, after=0.0):
+    """What a rate, or another quantity of a run of `steps`, is multiplied by at a step.
+
+    1, from the share `after` of the run on linearly down to 0; 1 throughout where steps is None.
+    """
+    if steps is None or after == 1:
+        return 1.0
+    return jnp.clip((steps - step) / (steps * (1 - after)), 0, 1)
+
+
 # Schedules: torch's closed forms, over optimizer steps; torch's users often count epochs.
 
 

@@ -90,6 +90,9 @@ def check(recipe: Recipe) -> None:
         raise ValueError(
             f"--batch-size {recipe.batch_size} leaves nothing for some of --critic-steps {recipe.shares}"
         )
+    instance_noise = getattr(recipe, "instance_noise", None)
+    if instance_noise is not None and not instance_noise >= 0:
+        raise ValueError(f"--instance-noise must not be negative, got {instance_noise}")
     ema = getattr(recipe, "ema", None)
     if ema is not None and not 0 <= ema < 1:
         raise ValueError(f"--ema must be at least 0 and less than 1, got {ema}")

@@ -1,11 +1,14 @@
 """Translating between two domains without pairs: adversarial, cycle and identity losses, and the pool."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+
+from torch_models.steps.decay import linear_decay
 
 GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")
 
@@ -51,12 +54,7 @@ class CycleGANStep:
         self.model, self.optimizers = model.train(), optimizers
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
         self.pool_a, self.pool_b = ImagePool(pool_size), ImagePool(pool_size)
-
-        def factor(step: int) -> float:
-            if steps is None or decay_after == 1:
-                return 1.0
-            return max(0.0, min(1.0, (steps - step) / (steps * (1 - decay_after))))
-
+        factor = partial(linear_decay, steps=steps, after=decay_after)
         self.schedules = {child: LambdaLR(optimizer, factor) for child, optimizer in optimizers.items()}
 
     def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from torch_models.steps.decay import linear_decay
+
 
 def bce_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """-log D(x) - log(1 - D(G(z))) on logits: the mean over real plus the mean over fake."""
@@ -81,17 +83,19 @@ class GANStep:
 
     Both see the same noise; the generator runs anew for its own half, so that its batch statistics move
     twice. Gradients are taken for the trained half alone. With `ema`, `average.module` is the generator
-    with the moving average of its weights.
+    with the moving average of its weights. What the discriminator is shown carries `instance_noise` of the
+    share of the run that is left: noise["real_noise"] and noise["fake_noise"], of the examples' shape.
     """
 
     def __init__(
         self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce",
         critic_steps: int = 1, weight_clip: float | None = None, gradient_penalty: float | None = None,
-        ema: float | None = None,
+        instance_noise: float | None = None, ema: float | None = None, steps: int | None = None,
     ):  # fmt: skip
         self.model, self.optimizers = model.train(), optimizers
         self.discriminator_loss, self.generator_loss = LOSSES[loss]
         self.critic_steps, self.weight_clip, self.penalty = critic_steps, weight_clip, gradient_penalty
+        self.instance_noise, self.steps, self.done = instance_noise, steps, 0
         self.average = None
         if ema is not None:
             self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
@@ -106,6 +110,7 @@ class GANStep:
         generator_loss = self._generate_better(shares[-1])
         if self.average is not None:
             self.average.update_parameters(self.model.generator)
+        self.done += 1
         return {"discriminator_loss": losses.mean(), "generator_loss": generator_loss}
 
     def _discriminate(self, share: Mapping[str, Tensor]) -> Tensor:
@@ -113,6 +118,7 @@ class GANStep:
         real, given = self._real(share), self._given(share)
         with torch.no_grad():
             fake = generator(share["z"], *given)
+        real, fake = self._shown(real, share, "real_noise"), self._shown(fake, share, "fake_noise")
         loss = self.discriminator_loss(discriminator(real, *given), discriminator(fake, *given))
         if self.penalty:
             loss = loss + self.penalty * self._gradient_penalty(real, fake, share["mix"], given)
@@ -125,10 +131,16 @@ class GANStep:
 
     def _generate_better(self, share: Mapping[str, Tensor]) -> Tensor:
         given = self._given(share)
-        fake = self.model.generator(share["z"], *given)
+        fake = self._shown(self.model.generator(share["z"], *given), share, "fake_noise")
         loss = self.generator_loss(self.model.discriminator(fake, *given))
         self._descend("generator", loss)
         return loss.detach()
+
+    def _shown(self, examples: Tensor, share: Mapping[str, Tensor], name: str) -> Tensor:
+        """What the discriminator is shown of examples."""
+        if not self.instance_noise:
+            return examples
+        return examples + self.instance_noise * linear_decay(self.done, self.steps) * share[name]
 
     def _gradient_penalty(self, real: Tensor, fake: Tensor, mix: Tensor, given: tuple) -> Tensor:
         mix = mix.reshape(-1, *[1] * (real.ndim - 1))

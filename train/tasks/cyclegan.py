@@ -15,7 +15,7 @@ from flax import nnx
 
 from train.config import CycleGANRecipe
 from train.lookup import look_up
-from train.optim import OPTIMIZERS
+from train.optim import OPTIMIZERS, linear_decay
 from train.pictures import as_bytes, save_grid
 from train.runs import picture_shape
 from train.state import TrainState, Tree, buffers_of, descend
@@ -130,7 +130,7 @@ class Task(base.Task):
         into a run that begins.
         """
         optimizer = self.recipe.optimizers[child]
-        rate = optimizer.lr * decay_factor(step, self.recipe.steps, self.recipe.decay_after)
+        rate = optimizer.lr * linear_decay(step, self.recipe.steps, self.recipe.decay_after)
         arguments = {**dataclasses.asdict(optimizer), "lr": lambda _: rate}
         return OPTIMIZERS[type(optimizer).__name__](**arguments)
 
@@ -178,13 +178,6 @@ class Task(base.Task):
             images = batch[direction[0]]
             rows = self._rows(state, images, direction)
             save_grid(as_bytes(rows), path_of(direction), columns=len(images))
-
-
-def decay_factor(step: Any, steps: int | None, decay_after: float) -> Any:
-    """What a rate is multiplied by: 1, after a share of the run linearly to 0; 1 for a run without an end."""
-    if steps is None or decay_after == 1:
-        return 1.0
-    return jnp.clip((steps - step) / (steps * (1 - decay_after)), 0, 1)
 
 
 def _called(child: Any, *batches: jax.Array) -> list[jax.Array]:

@@ -15,6 +15,7 @@ from flax import nnx
 from flax_models import layers
 from train.config import GANRecipe
 from train.data.streams import PICTURES, stream
+from train.optim import linear_decay
 from train.pictures import as_bytes, save_grid
 from train.plots import save_curve_bundle
 from train.state import TrainState, buffers_of, descend, model_options
@@ -45,6 +46,7 @@ class Task(base.Task):
                 f"a gradient penalty needs a discriminator without batch norm: {recipe.model}'s has it"
             )
         self._generate = jax.jit(self.generate)
+        self.example_shape = self._example_shape() if recipe.instance_noise else None
 
     def state(self) -> TrainState:
         state = super().state()
@@ -54,10 +56,16 @@ class Task(base.Task):
         return state._replace(extra={"average": average})
 
     def draw(self, key, batch_size: int) -> base.Batch:
-        """{"z": (batch_size, *noise_shape)}, and for a penalty {"mix": (batch_size,)}, in [0, 1]."""
+        """{"z": (batch_size, *noise_shape)}; for a penalty {"mix": (batch_size,)}, in [0, 1]; for instance
+        noise {"real_noise", "fake_noise"} of the examples' shape, N(0, 1).
+        """
         noise = {"z": self.draw_codes(key, batch_size)}
         if self.recipe.gradient_penalty:
             noise["mix"] = jax.random.uniform(jax.random.fold_in(key, 1), (batch_size,))
+        if self.example_shape:
+            for number, name in enumerate(("real_noise", "fake_noise"), 2):
+                shape = (batch_size, *self.example_shape)
+                noise[name] = jax.random.normal(jax.random.fold_in(key, number), shape)
         return noise
 
     def draw_codes(self, key, count: int) -> jax.Array:
@@ -81,11 +89,12 @@ class Task(base.Task):
 
     def _discriminate(self, state: TrainState, batch, noise) -> tuple[TrainState, jax.Array]:
         """One step of the discriminator."""
-        recipe, real, given = self.recipe, inputs_of(batch), self._given(batch)
+        recipe, given = self.recipe, self._given(batch)
+        real = self._shown(state, inputs_of(batch), noise, "real_noise")
 
         def loss_of(params):
             model = self.blueprint.train(params, state.buffers)
-            fake = model.generator(noise["z"], *given)
+            fake = self._shown(state, model.generator(noise["z"], *given), noise, "fake_noise")
             loss = self.discriminator_loss(
                 model.discriminator(real, *given), model.discriminator(fake, *given)
             )
@@ -108,10 +117,24 @@ class Task(base.Task):
 
         def loss_of(params):
             model = self.blueprint.train(params, state.buffers)
-            fake = model.generator(noise["z"], *given)
+            fake = self._shown(state, model.generator(noise["z"], *given), noise, "fake_noise")
             return self.generator_loss(model.discriminator(fake, *given)), (buffers_of(model), None)
 
         return descend(state, "generator", self.transformations["generator"], loss_of)[:2]
+
+    def _shown(self, state: TrainState, examples: jax.Array, noise, name: str) -> jax.Array:
+        """What the discriminator is shown of examples: under instance noise, as much as is left of it."""
+        recipe = self.recipe
+        if not recipe.instance_noise:
+            return examples
+        deviation = recipe.instance_noise * linear_decay(state.step, recipe.steps)
+        return examples + (deviation * noise[name]).astype(examples.dtype)
+
+    def _example_shape(self) -> tuple[int, ...]:
+        """Of what the generator makes, without the batch."""
+        codes = jnp.zeros((1, *self.code_shape))
+        labels = jnp.zeros(1, jnp.int32) if self.labelled else None
+        return jax.eval_shape(self.generate, super().state(), codes, labels).shape[1:]
 
     def _given(self, batch) -> tuple:
         """What both halves are told besides."""
