@@ -2,12 +2,15 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flax_models.layers import conv_forms, conv_ops
+from flax_models.layers.conv_ops import Geometry
 from tests.layer_twins import assert_twins_agree, build, grid, seeds, torch_layer, twins
 
 small = st.integers(1, 3)
@@ -56,7 +59,37 @@ def test_conv_transpose2d(size, channels, kernel_size, stride, padding, extra, d
     assert_twins_agree(ours, theirs, x, second=True, seed=seed)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize("form", ["folded_input", "phases_together", "phases_apart"])
+@settings(grid, max_examples=15)
+@given(sizes, pairs, pairs, zeros, zeros, seeds)
+def test_every_form_of_the_input_gradient(form, size, kernel_size, stride, before, after, seed):
+    """Which form a layer takes is a matter of speed: each is the transpose wherever it can be taken."""
+    assume(form != "phases_apart" or all(k >= s for k, s in zip(kernel_size, stride, strict=True)))
+    padding = tuple(zip(before, after, strict=True))
+    geometry = Geometry(size, kernel_size, stride, padding, dilation=(1, 1), groups=1)
+    assume(all(n + sum(p) >= k for n, p, k in zip(size, padding, kernel_size, strict=True)))
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(True):
+        shapes = (2, *size, 2), (2, *geometry.output_size, 3), (*kernel_size, 2, 3)
+        x, y, w = (jnp.asarray(rng.normal(size=shape)) for shape in shapes)
+        back = getattr(conv_forms, form)(y, w, geometry)
+        assert back.shape == x.shape
+        assert float(jnp.vdot(back, x)) == pytest.approx(float(jnp.vdot(y, conv_ops.conv2d(x, w, geometry))))
+
+
+def test_the_form_follows_the_shape():
+    def form(in_channels, size, kernel, stride, padding=1, dilation=1):
+        sides = [(n, n) for n in (size, kernel, stride, padding, dilation)]
+        geometry = Geometry(sides[0], sides[1], sides[2], (sides[3],) * 2, sides[4], groups=1)
+        return conv_forms.input_form(in_channels, geometry)
+
+    assert form(3, 64, 4, 2) is form(16, 64, 4, 2) is conv_forms.phases_together
+    assert form(256, 8, 4, 2) is form(64, 56, 3, 2) is form(8, 56, 3, 2) is conv_forms.phases_apart
+    assert form(512, 2, 3, 1) is form(1, 64, 4, 2) is form(3, 64, 3, 2) is conv_forms.folded_input
+    assert form(64, 56, 3, 1) is form(64, 56, 1, 2, padding=0) is form(64, 56, 3, 2, dilation=2) is None
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6, 17])
 @pytest.mark.parametrize(("kernel_size", "stride"), [((11, 4), (4, 4)), ((7, 8), (2, 3)), ((4, 3), (2, 1))])
 def test_large_kernels_and_strides(channels, kernel_size, stride):
     """Kernels of whole strides, nearly and not at all, whose input gradients take different forms."""

@@ -9,9 +9,17 @@ behind at three kinds, which `benchmarks.layers` measures (2 AVX-512 cores, ms; 
     one channel                   28x28x1 -> 32 k5, 128        15      4         9    (input gradient)
     up to four channels           64x64x3 -> 64 k3 p1, 16      19      2         9    (input gradient)
 
-A strided convolution's input gradient, which is a transposed convolution's forward pass, goes by phases
-where the kernel is, nearly, a whole number of strides (64x64x3 -> 64 k11 s4 p2, batch 32: 3 to 15 ms
-against 11 to 28 by XLA and 17 to 19 as a product, on loaded cores).
+A strided convolution's input gradient, which is a transposed convolution's forward pass, goes by phases:
+the places of x that share their remainder by the stride see the same part of the kernel. One convolution
+makes all phases, each with the whole kernel's share and at one place more than it needs, or each phase has
+one of its own, which is exact, but small with few channels (the same cores, ms):
+
+    input gradient                            XLA   together   apart   torch
+    8x8x256 -> 512 k4 s2 p1, 128                      69        48      41
+    32x32x64 -> 128 k4 s2 p1, 128                     69        65      75
+    64x64x3 -> 64 k4 s2 p1, 128                       12        48      37
+    32x32x16 -> 32 k4 s2 p1, 128              36       4         7       7
+    56x56x64 -> 128 k3 s2 p1, 16              16      19        13      13
 
 Only one group and no negative padding is handled here. Other backends keep XLA's form.
 """
@@ -23,26 +31,35 @@ from flax_models.layers.products import rows_times_transposed
 from flax_models.layers.windows import at_offset, fold, from_offset, offsets
 
 
-def forward_as_product(in_channels: int, geometry) -> bool:
-    """Whether `patches_forward` is the faster form."""
-    return _plain(geometry) and (_tiny(geometry) or in_channels == 1)
+def forward_form(in_channels: int, geometry):
+    """The form of `conv2d` that is faster than XLA's, or None."""
+    if _plain(geometry) and (_tiny(geometry) or in_channels == 1):
+        return patches_forward
+    return None
 
 
-def input_as_product(in_channels: int, geometry) -> bool:
-    """Whether `folded_input` is the faster form."""
-    few = in_channels == 1 or (in_channels <= 4 and not input_by_phases(geometry))
-    return _plain(geometry) and (_tiny(geometry) or few)
-
-
-def input_by_phases(geometry) -> bool:
-    """Whether `phased_input` is the faster form: rounding the kernel up to whole strides adds at most 1/4."""
+def input_form(in_channels: int, geometry):
+    """The form of `conv2d_input` that is faster than XLA's, or None."""
+    if not _plain(geometry):
+        return None
+    if _tiny(geometry) or in_channels == 1:
+        return folded_input
+    phases = max(geometry.stride) > 1 and geometry.dilation == (1, 1)
+    # Whole strides add at most 1/4 to the kernel.
     whole = _places(_whole_kernel(geometry)) <= 1.25 * _places(geometry.kernel_size)
-    return _plain(geometry) and whole and max(geometry.stride) > 1 and geometry.dilation == (1, 1)
+    if phases and whole and in_channels <= 16:
+        return phases_together
+    if in_channels <= 4:
+        return folded_input
+    covers = all(k >= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
+    return phases_apart if phases and covers else None
 
 
-def weight_as_product(in_channels: int, geometry) -> bool:
-    """Whether `patches_weight` is the faster form."""
-    return _plain(geometry) and (in_channels == 1 or geometry.kernel_size == (1, 1))
+def weight_form(in_channels: int, geometry):
+    """The form of `conv2d_weight` that is faster than XLA's, or None."""
+    if _plain(geometry) and (in_channels == 1 or geometry.kernel_size == (1, 1)):
+        return patches_weight
+    return None
 
 
 def patches_forward(x, w, geometry):
@@ -76,7 +93,7 @@ def folded_input(y, w, geometry):
     return total[:, top : top + height, left : left + width]
 
 
-def phased_input(y, w, geometry):
+def phases_together(y, w, geometry):
     """The same, as one convolution that makes all stride*stride phases of x beside each other.
 
     Dilating y with zeros, as the definition has it, would multiply mostly by zero.
@@ -94,6 +111,36 @@ def phased_input(y, w, geometry):
     x = x[:, top : top + height, left : left + width]
     # Rows that no place of y reaches: what output_padding adds, or what the stride steps over.
     return jnp.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0)))
+
+
+def phases_apart(y, w, geometry):
+    """The same, as a convolution for each of the stride*stride phases of x, at no place too many.
+
+    Errors: a kernel smaller than the stride, where a phase has no part of it.
+    """
+    (n, *places, _), channels, strides = y.shape, w.shape[2], geometry.stride
+    sizes = [-(-size // stride) for size, stride in zip(geometry.input_size, strides, strict=True)]
+    w = w.transpose(0, 1, 3, 2)
+
+    def part(axis: int, phase: int) -> tuple[slice, tuple[int, int]]:
+        """The places of the kernel that a phase sees along an axis, and the padding of y."""
+        stride = strides[axis]
+        first, start = divmod(phase + geometry.padding[axis][0], stride)
+        seen = slice(start, None, stride)
+        taps = len(range(geometry.kernel_size[axis])[seen])
+        return seen, (taps - 1 - first, sizes[axis] - places[axis] + first)
+
+    def phase(i: int, j: int):
+        (rows, vertical), (columns, horizontal) = part(0, i), part(1, j)
+        kernel = w[rows, columns][::-1, ::-1]
+        return lax.conv_general_dilated(
+            y, kernel, (1, 1), (vertical, horizontal), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    made = [jnp.stack([phase(i, j) for j in range(strides[1])], 3) for i in range(strides[0])]
+    full = [size * stride for size, stride in zip(sizes, strides, strict=True)]
+    x = jnp.stack(made, 2).reshape(n, *full, channels)
+    return x[:, : geometry.input_size[0], : geometry.input_size[1]]
 
 
 def patches(x, geometry):

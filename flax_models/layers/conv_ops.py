@@ -63,10 +63,10 @@ def _library_weight(x, y, geometry: Geometry):
     return jax.linear_transpose(lambda w: _library_conv(x, w, geometry), w)(y)[0]
 
 
-def _on_cpu(faster: bool, form, library, *arrays, geometry: Geometry):
-    """Our form on a CPU where it is the faster one; XLA's convolution otherwise."""
+def _on_cpu(form, library, *arrays, geometry: Geometry):
+    """Our form, where there is one, on a CPU; XLA's convolution otherwise."""
     library = partial(library, geometry=geometry)
-    if not faster:
+    if form is None:
         return library(*arrays)
     return lax.platform_dependent(*arrays, cpu=partial(form, geometry=geometry), default=library)
 
@@ -74,24 +74,22 @@ def _on_cpu(faster: bool, form, library, *arrays, geometry: Geometry):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d(x, w, geometry: Geometry):
     """(N, H, W, C), (kH, kW, C/groups, K) -> (N, OH, OW, K)."""
-    faster = conv_forms.forward_as_product(w.shape[2], geometry)
-    return _on_cpu(faster, conv_forms.patches_forward, _library_conv, x, w, geometry=geometry)
+    form = conv_forms.forward_form(w.shape[2], geometry)
+    return _on_cpu(form, _library_conv, x, w, geometry=geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d_input(y, w, geometry: Geometry):
     """(N, OH, OW, K), (kH, kW, C/groups, K) -> (N, H, W, C)."""
-    folds = conv_forms.input_as_product(w.shape[2], geometry)
-    form = conv_forms.folded_input if folds else conv_forms.phased_input
-    faster = folds or conv_forms.input_by_phases(geometry)
-    return _on_cpu(faster, form, _library_input, y, w, geometry=geometry)
+    form = conv_forms.input_form(w.shape[2], geometry)
+    return _on_cpu(form, _library_input, y, w, geometry=geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv2d_weight(x, y, geometry: Geometry):
     """(N, H, W, C), (N, OH, OW, K) -> (kH, kW, C/groups, K)."""
-    faster = conv_forms.weight_as_product(x.shape[3], geometry)
-    return _on_cpu(faster, conv_forms.patches_weight, _library_weight, x, y, geometry=geometry)
+    form = conv_forms.weight_form(x.shape[3], geometry)
+    return _on_cpu(form, _library_weight, x, y, geometry=geometry)
 
 
 def _saved(op):
