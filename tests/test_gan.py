@@ -32,6 +32,7 @@ from train.tasks import build_task
 from train.tasks.gan_losses import LOSSES, gradient_penalty
 
 FAMILY = [name for name, recipe in RECIPES.items() if recipe.task == "gan"]
+HALVES = ("discriminator", "generator")
 FORWARD, GRADIENT, STEPS = (getattr(TOLERANCES["float64"], n) for n in ("forward", "gradient", "steps"))
 
 
@@ -94,7 +95,16 @@ def test_the_gradient_penalty_of_a_plane_and_of_a_flat_place():
         ("painter_gan", {"loss": "wasserstein", "critic_steps": 3, "weight_clip": 0.05}),
         ("gan", {"loss": "wasserstein", "critic_steps": 2, "gradient_penalty": 10.0}),
         ("lsgan", {"ema": 0.9}),
-        ("gan", {"instance_noise": 0.5, "critic_steps": 2, "steps": 4}),
+        (
+            "gan",
+            {
+                "loss": "wasserstein",
+                "critic_steps": 2,
+                "gradient_penalty": 10.0,
+                "instance_noise": 0.5,
+                "steps": 4,
+            },
+        ),
     ],
 )
 def test_options_of_the_step_are_torchs(model, fields, float64):
@@ -137,17 +147,26 @@ def compare_child(params, ours, theirs):
         assert difference(array, parameters[name].detach().numpy()) <= STEPS, name
 
 
-def test_instance_noise_is_on_both_halves_and_falls_to_nothing():
+def test_instance_noise_is_on_real_and_on_generated_examples_and_falls_to_nothing():
     recipe = tiny_recipe("gan", steps=10, instance_noise=0.5)
-    model = build_model(recipe)
-    task, plain = (build_task(r, model) for r in (recipe, dataclasses.replace(recipe, instance_noise=None)))
-    noise, batch = task.draw(jax.random.key(0), 4), {"image": jnp.zeros((4, 28, 28, 1))}
-    state, step = task.state(), jax.jit(task.step)
-    _, without = jax.jit(plain.step)(state, batch, noise)
-    under = [step(state._replace(step=jnp.asarray(n)), batch, noise)[1] for n in (0, 9, 10)]
-    for name, value in without.items():
-        first, late, last = (abs(after[name] - value) for after in under)
-        assert first > 5 * late > 0 and last < 1e-6, name
+    still = dataclasses.replace(recipe.discriminator_optimizer, lr=0.0)
+    task = build_task(dataclasses.replace(recipe, discriminator_optimizer=still), build_model(recipe))
+    drawn, batch = task.draw(jax.random.key(0), 4), {"image": jnp.zeros((4, 28, 28, 1))}
+    step = jax.jit(task.step)
+
+    def change(noisy, number=0):
+        """Of both losses by the noise of these names, at a step of the run."""
+        silent = {name: jnp.zeros_like(drawn[name]) for name in ("real_noise", "fake_noise")}
+        state = task.state()._replace(step=jnp.asarray(number))
+        noises = [{**drawn, **silent, **{name: drawn[name] for name in names}} for names in (noisy, ())]
+        (_, with_noise), (_, without) = (step(state, batch, noise) for noise in noises)
+        return [abs(float(with_noise[f"{who}_loss"] - without[f"{who}_loss"])) for who in HALVES]
+
+    on_real, on_fake = change(["real_noise"]), change(["fake_noise"])
+    assert on_real[0] > 1e-3 and on_real[1] == 0
+    assert min(on_fake) > 1e-3
+    late, last = (change(["real_noise", "fake_noise"], number) for number in (9, 10))
+    assert all(0 < small < large / 5 for small, large in zip(late, on_fake, strict=True)) and last == [0, 0]
 
 
 @pytest.mark.parametrize(

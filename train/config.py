@@ -132,8 +132,8 @@ class GANRecipe(PicturesRecipe):
     gradient_penalty: float | None = None
     """Weight of how far the discriminator's slope between real and fake examples is from 1."""
     instance_noise: float | None = None
-    """Deviation of normal noise on what the discriminator is shown, real or drawn; it falls to 0 over the
-    run."""
+    """Standard deviation of normal noise added to all that the discriminator is shown, real or generated; it
+    falls linearly to 0 over the run."""
     ema: float | None = None
     """Draw by a moving average of the generator's weights that keeps so much of the old in every step."""
     generator_optimizer: Optimizer

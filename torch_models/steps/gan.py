@@ -83,19 +83,21 @@ class GANStep:
 
     Both see the same noise; the generator runs anew for its own half, so that its batch statistics move
     twice. Gradients are taken for the trained half alone. With `ema`, `average.module` is the generator
-    with the moving average of its weights. What the discriminator is shown carries `instance_noise` of the
-    share of the run that is left: noise["real_noise"] and noise["fake_noise"], of the examples' shape.
+    with the moving average of its weights. What the discriminator is shown gets noise["real_noise"] or
+    noise["fake_noise"], of the examples' shape, times `instance_noise` and the share of `steps` that is left;
+    `done` of them are taken already where a run goes on.
     """
 
     def __init__(
         self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce",
         critic_steps: int = 1, weight_clip: float | None = None, gradient_penalty: float | None = None,
         instance_noise: float | None = None, ema: float | None = None, steps: int | None = None,
+        done: int = 0,
     ):  # fmt: skip
         self.model, self.optimizers = model.train(), optimizers
         self.discriminator_loss, self.generator_loss = LOSSES[loss]
         self.critic_steps, self.weight_clip, self.penalty = critic_steps, weight_clip, gradient_penalty
-        self.instance_noise, self.steps, self.done = instance_noise, steps, 0
+        self.instance_noise, self.steps, self.done = instance_noise, steps, done
         self.average = None
         if ema is not None:
             self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
@@ -137,7 +139,7 @@ class GANStep:
         return loss.detach()
 
     def _shown(self, examples: Tensor, share: Mapping[str, Tensor], name: str) -> Tensor:
-        """What the discriminator is shown of examples."""
+        """The examples as the discriminator is shown them."""
         if not self.instance_noise:
             return examples
         return examples + self.instance_noise * linear_decay(self.done, self.steps) * share[name]

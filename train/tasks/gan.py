@@ -123,7 +123,10 @@ class Task(base.Task):
         return descend(state, "generator", self.transformations["generator"], loss_of)[:2]
 
     def _shown(self, state: TrainState, examples: jax.Array, noise, name: str) -> jax.Array:
-        """What the discriminator is shown of examples: under instance noise, as much as is left of it."""
+        """The examples as the discriminator is shown them: with the instance noise of this step.
+
+        Sønderby et al., "Amortised MAP Inference for Image Super-resolution" (2017).
+        """
         recipe = self.recipe
         if not recipe.instance_noise:
             return examples
@@ -132,9 +135,12 @@ class Task(base.Task):
 
     def _example_shape(self) -> tuple[int, ...]:
         """Of what the generator makes, without the batch."""
-        codes = jnp.zeros((1, *self.code_shape))
-        labels = jnp.zeros(1, jnp.int32) if self.labelled else None
-        return jax.eval_shape(self.generate, super().state(), codes, labels).shape[1:]
+        given = [jnp.zeros((1, *self.code_shape))] + [jnp.zeros(1, jnp.int32)] * self.labelled
+
+        def made(params, buffers, given):
+            return self.blueprint.eval(params, buffers).generator(*given)
+
+        return jax.eval_shape(made, self._params, self._buffers, given).shape[1:]
 
     def _given(self, batch) -> tuple:
         """What both halves are told besides."""
