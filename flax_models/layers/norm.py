@@ -1,6 +1,7 @@
 """Batch and instance normalisation with torch's statistics, stored and not."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,28 +12,33 @@ from flax_models.layers.channels import channel_sum, spread
 from flax_models.layers.layer_norm import group_mean, standardized
 
 
-@jax.custom_vjp
-def batch_standardized(x, mean, scale, weight, bias):
-    """(x - mean) * scale * weight + bias, given the batch's mean and 1/sqrt(var + eps), all but x (C,).
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_standardized(x, weight, bias, eps: float):
+    """(x standardised by channel, times weight plus bias; the mean and the biased variance, (C,)).
 
-    The gradient of x takes in that the two statistics are functions of x, and theirs is zero: in closed
-    form it needs the two sums that bias and weight need anyway, where the chain of steps needs six.
+    In closed form the gradient of x needs the two sums that bias and weight need anyway, where the chain of
+    steps needs six. Nothing is to be differentiated through the two statistics that come back.
     """
-    centred = x - spread(mean, x.shape)
-    return centred * spread(scale * weight, x.shape) + spread(bias, x.shape)
+    return _batch_standardized_forward(x, weight, bias, eps)[0]
 
 
-def _batch_standardized_forward(x, mean, scale, weight, bias):
-    return batch_standardized(x, mean, scale, weight, bias), (x, mean, scale, weight)
-
-
-def _batch_standardized_backward(saved, g):
-    x, mean, scale, weight = saved
+def _batch_standardized_forward(x, weight, bias, eps: float):
     count = math.prod(x.shape[:-1])
+    mean = channel_sum(x, x.shape) / count
+    centred = x - spread(mean, x.shape)
+    var = channel_sum(jnp.square(centred), x.shape) / count  # E[x^2] - E[x]^2 would lose digits
+    y = centred * spread(lax.rsqrt(var + eps) * weight, x.shape) + spread(bias, x.shape)
+    return (y, mean, var), (x, mean, var, weight)
+
+
+def _batch_standardized_backward(eps: float, saved, gradients):
+    (x, mean, var, weight), (g, *_) = saved, gradients
+    count = math.prod(x.shape[:-1])
+    scale = lax.rsqrt(var + eps)
     unit = (x - spread(mean, x.shape)) * spread(scale, x.shape)
     bias_gradient, weight_gradient = channel_sum(g, x.shape), channel_sum(g * unit, x.shape)
     off = spread(bias_gradient / count, x.shape) + unit * spread(weight_gradient / count, x.shape)
-    return (g - off) * spread(scale * weight, x.shape), None, None, weight_gradient, bias_gradient
+    return (g - off) * spread(scale * weight, x.shape), weight_gradient, bias_gradient
 
 
 batch_standardized.defvjp(_batch_standardized_forward, _batch_standardized_backward)
@@ -71,8 +77,7 @@ class _RunningNorm(nnx.Module):
             scale = lax.rsqrt(self.running_var[...] + self.eps) * weight
             y = (y - spread(self.running_mean[...], y.shape)) * spread(scale, y.shape) + spread(bias, y.shape)
         else:
-            mean, var = self._batch_statistics(y)
-            y = self._standardized(y, mean, lax.rsqrt(var + self.eps), weight, bias)
+            y = self._standardized(y, weight, bias)
         return y.astype(self.dtype or x.dtype)
 
     def _move_running_statistics(self, new, mean, unbiased_var):
@@ -102,25 +107,20 @@ class _BatchNorm(_RunningNorm):
             num_features, eps, momentum, affine, track_running_stats, dtype=dtype, param_dtype=param_dtype
         )
 
-    def _batch_statistics(self, x):
+    def _standardized(self, x, weight, bias):
         count = math.prod(x.shape[:-1])
         if count <= 1 and not self.use_running_average:
             raise ValueError(
                 f"BatchNorm needs more than 1 value per channel in training, got shape {x.shape}"
             )
-        mean = channel_sum(x, x.shape) / count
-        # Two passes: E[x^2] - E[x]^2 would lose digits.
-        var = channel_sum(jnp.square(x - spread(mean, x.shape)), x.shape) / count
+        y, mean, var = batch_standardized(x, weight, bias, self.eps)
         if self.track_running_stats:
             self.num_batches_tracked[...] += 1
             new = self.momentum
             if new is None:
                 new = 1 / self.num_batches_tracked[...].astype(self.running_mean.dtype)
             self._move_running_statistics(new, mean, var * (count / (count - 1)))
-        return mean, var
-
-    def _standardized(self, x, mean, scale, weight, bias):
-        return batch_standardized(x, mean, scale, weight, bias)
+        return y
 
 
 class BatchNorm1d(_BatchNorm):
@@ -155,19 +155,15 @@ class InstanceNorm2d(_RunningNorm):
             num_features, eps, momentum, affine, track_running_stats, dtype=dtype, param_dtype=param_dtype
         )
 
-    def _batch_statistics(self, x):
+    def _standardized(self, x, weight, bias):
         count = x.shape[1] * x.shape[2]
         if count <= 1:
             raise ValueError(f"InstanceNorm2d needs more than 1 pixel in a picture, got shape {x.shape}")
-        x = x.reshape(x.shape[0], count, -1)
-        mean = group_mean(x, x.shape[2])  # (N, 1, C)
-        var = group_mean(jnp.square(x - mean), x.shape[2])
+        pixels = x.reshape(x.shape[0], count, -1)
+        mean = group_mean(pixels, x.shape[3])  # (N, 1, C)
+        var = group_mean(jnp.square(pixels - mean), x.shape[3])
         if self.track_running_stats:
             average_mean, average_var = mean.mean((0, 1)), var.mean((0, 1)) * (count / (count - 1))
             self._move_running_statistics(self.momentum or 0.0, average_mean, average_var)
-        return mean, var
-
-    def _standardized(self, x, mean, scale, weight, bias):
-        n, height, width, channels = x.shape
-        y = standardized(x.reshape(n, height * width, channels), mean, scale, channels).reshape(x.shape)
+        y = standardized(pixels, mean, lax.rsqrt(var + self.eps), x.shape[3]).reshape(x.shape)
         return y * spread(weight, x.shape) + spread(bias, x.shape)
