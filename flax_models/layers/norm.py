@@ -38,6 +38,9 @@ def _batch_standardized_backward(eps: float, saved, gradients):
     unit = (x - spread(mean, x.shape)) * spread(scale, x.shape)
     bias_gradient, weight_gradient = channel_sum(g, x.shape), channel_sum(g * unit, x.shape)
     off = spread(bias_gradient / count, x.shape) + unit * spread(weight_gradient / count, x.shape)
+    # Before a transposed convolution, XLA's CPU backend makes this product once more within the transposed
+    # copy for its weight gradient: 140 ms at 32x32x64, batch 128, where the copy alone takes 23. Barriers, a
+    # quotient and a loop of one were tried: all are gone before it fuses.
     return (g - off) * spread(scale * weight, x.shape), weight_gradient, bias_gradient
 
 
