@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import torch
 
-from convert.compare import as_dtype, to_torch_input
+from convert.certificate.calls import as_dtype, to_torch_input
 
 
 def float32(array: np.ndarray) -> np.ndarray:

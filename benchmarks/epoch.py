@@ -22,18 +22,17 @@ import torch_models
 from benchmarks.common import device_name, table_head, table_line, torch_device, torch_tensor, write_json
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
-from convert.lockstep import build_torch_optimizers
-from torch_models.steps import STEPS
-from train.commands import parse_flags, run_command
-from train.config import Recipe
+from convert.optimizers import build_torch_optimizers
+from torch_models.steps import REFERENCE_STEPS
+from train.command_line import parse_flags, run_command
 from train.data.feeds import Feed, make_feed
-from train.data.streams import AUGMENT, stream
+from train.data.random_keys import AUGMENT, rng_key
+from train.engine.cadence import Cadence
+from train.engine.steps import compile_steps, fast_steps_per_call
 from train.lookup import look_up
-from train.loop import Cadence, advance, fast_steps_per_call
-from train.recipes import find_recipe
-from train.runs import load_recipe_data
-from train.state import build_model, fit_options
+from train.recipes import Recipe, find_recipe, load_recipe_data
 from train.tasks import build_task
+from train.tasks.models import build_model, fit_options
 
 PROG = "python -m benchmarks.epoch"
 MODELS = (
@@ -105,7 +104,7 @@ def contenders(recipe: Recipe, data_dir: Path) -> tuple[Callable, Callable, Feed
     data = load_recipe_data(recipe, data_dir)
     recipe = dataclasses.replace(fit_options(recipe, data.meta), stop_below=None)
     feed = make_feed(
-        data.train, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed, take=recipe.take
+        data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed, take=recipe.take
     )
     model = build_model(recipe)
     task = build_task(recipe, model)
@@ -116,7 +115,7 @@ def contenders(recipe: Recipe, data_dir: Path) -> tuple[Callable, Callable, Feed
 
 
 def _our_steps(task: Any, feed: Feed, steps: int) -> Callable[[], dict[str, Any]]:
-    call, state, first = advance(task, feed, steps), jax.tree.map(jnp.copy, task.state()), 0
+    call, state, first = compile_steps(task, feed, steps), jax.tree.map(jnp.copy, task.initial_state()), 0
 
     def dispatch() -> dict[str, Any]:
         nonlocal state, first
@@ -131,10 +130,10 @@ def _their_steps(
     recipe: Recipe, model: torch.nn.Module, task: Any, feed: Feed, steps: int
 ) -> Callable[[], dict[str, Any]]:
     device = torch_device()
-    step = STEPS[recipe.task](model, build_torch_optimizers(recipe, model), **recipe.step_options)
+    step = REFERENCE_STEPS[recipe.task](model, build_torch_optimizers(recipe, model), **recipe.step_options)
     batches = []
     for number in range(min(steps, feed.steps_per_epoch)):
-        augment = jax.random.fold_in(stream(recipe.seed, AUGMENT), number)
+        augment = jax.random.fold_in(rng_key(recipe.seed, AUGMENT), number)
         batch = jax.device_get(task.prepare(feed.batch(feed.inputs(number, 1), number), augment))
         tensors = {name: torch_tensor(array, device) for name, array in batch.items()}
         batches.append({name: t if t.is_floating_point() else t.long() for name, t in tensors.items()})

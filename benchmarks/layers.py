@@ -41,8 +41,8 @@ from benchmarks.common import (
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
 from flax_models import layers
-from train.backend import compiler_options
-from train.commands import parse_flags, run_command
+from train.command_line import parse_flags, run_command
+from train.engine.devices import compiler_options
 from train.lookup import look_up
 
 PROG = "python -m benchmarks.layers"

@@ -1,4 +1,4 @@
-"""Interleaved timing: contenders take turns, many rounds, so that drift hits all alike."""
+"""Interleaved timing: contenders take turns, many rounds, so that drift correct all alike."""
 
 import statistics
 import time

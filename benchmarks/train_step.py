@@ -29,15 +29,14 @@ from benchmarks.common import (
 )
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
-from convert.lockstep import build_torch_optimizers, child_of
-from convert.twins import find_twin
-from torch_models.steps import STEPS
-from train.backend import compiler_options
-from train.commands import parse_flags, run_command
-from train.config import Recipe
-from train.recipes import RECIPES, find_recipe
-from train.state import build_model
+from convert.optimizers import build_torch_optimizers
+from convert.twins import child_of, find_twin
+from torch_models.steps import REFERENCE_STEPS
+from train.command_line import parse_flags, run_command
+from train.engine.devices import compiler_options
+from train.recipes import RECIPES, Recipe, find_recipe
 from train.tasks import build_task
+from train.tasks.models import build_model
 
 PROG = "python -m benchmarks.train_step"
 COLUMNS = (
@@ -99,7 +98,7 @@ def time_step(recipe: Recipe, batch_size: int, rounds: int) -> Row:
 
 def _flax_step(task: Any, batch: dict, noise: dict) -> Callable[[], object]:
     step = jax.jit(task.step, donate_argnums=0, compiler_options=compiler_options())
-    state = jax.tree.map(jnp.copy, task.state())
+    state = jax.tree.map(jnp.copy, task.initial_state())
     on_device = jax.tree.map(jnp.asarray, (batch, noise))
 
     def call() -> None:
@@ -116,7 +115,7 @@ def _torch_step(
     device = torch_device()
     model = to_torch(flax_model, torch_models.MODELS[recipe.model](**recipe.options)).to(device)
     optimizers = build_torch_optimizers(recipe, model)
-    step = STEPS[recipe.task](model, optimizers, **recipe.step_options)
+    step = REFERENCE_STEPS[recipe.task](model, optimizers, **recipe.step_options)
     if compiled:
         # What a compiled module's gradient depends on cannot be differentiated again.
         eager = {"discriminator"} if getattr(recipe, "gradient_penalty", None) else set()

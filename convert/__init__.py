@@ -1,24 +1,40 @@
 """The bridge: weights and optimizer state across, certificates, and deployable exports.
 
-    from convert import to_torch, to_flax, verify, export_torchscript
+    from convert import to_torch, to_flax, verify
 
-`python -m convert --help` has the same as commands.
+    to_torch(flax_module, torch_module)
+    print(verify("dcgan"))
+
+`python -m convert --help` shows the same as commands. Importing this package loads nothing heavy.
 """
 
-_HOME = {
-    "TWINS": "convert.twins",
-    "to_torch": "convert.weights",
-    "to_flax": "convert.weights",
-    "optimizer_to_torch": "convert.optimizers",
-    "optimizer_to_flax": "convert.optimizers",
-    "verify": "convert.certificate",
-    "export_torchscript": "convert.export",
-}
+from typing import TYPE_CHECKING
 
+from train.lazy import lazy_attributes
 
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+if TYPE_CHECKING:
+    from convert.certificate.result import Certificate
+    from convert.certificate.verify import verify
+    from convert.formats.torchscript import export_torchscript
+    from convert.layouts import Layout
+    from convert.optimizers import optimizer_to_flax, optimizer_to_torch
+    from convert.twins import TWINS
+    from convert.weights import ConversionError, to_flax, to_torch
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+__all__ = [
+    "TWINS", "Certificate", "ConversionError", "Layout", "export_torchscript", "optimizer_to_flax",
+    "optimizer_to_torch", "to_flax", "to_torch", "verify",
+]  # fmt: skip
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "convert.certificate.result": ("Certificate",),
+        "convert.certificate.verify": ("verify",),
+        "convert.formats.torchscript": ("export_torchscript",),
+        "convert.layouts": ("Layout",),
+        "convert.optimizers": ("optimizer_to_flax", "optimizer_to_torch"),
+        "convert.twins": ("TWINS",),
+        "convert.weights": ("ConversionError", "to_flax", "to_torch"),
+    },
+)

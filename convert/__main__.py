@@ -1,14 +1,16 @@
-"""The commands of the bridge: `python -m convert to-torch | to-flax | verify | table`."""
+"""The commands of the bridge: `python -m convert to-torch | to-flax | verify | summary | table`."""
 
-import functools
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from train.commands import parse_flags, run_command, use_compilation_cache
+from train.command_line import run_command
 from train.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from convert.certificate.result import Certificate
 
 PROG = "python -m convert"
 
@@ -21,6 +23,7 @@ def to_torch(run: Annotated[Path, tyro.conf.Positional]) -> None:
     """
     from convert.runs import run_to_torch
 
+    _use_compilation_cache()
     certificate = run_to_torch(run)
     _show(certificate)
     print(f"wrote {run / 'export' / 'certificate.json'}")
@@ -31,20 +34,21 @@ def to_flax(
     optimizer: Path | None = None, dataset: str | None = None,
     options: dict[str, int | float | str] = {}, replace_head: bool = False,  # noqa: B006
 ) -> None:  # fmt: skip
-    """Make a run folder from PyTorch weights, for train.run to go on from.
+    """Make a run folder from PyTorch weights, from which train.run continues.
 
     Args:
         file: State dict that torch.save wrote; it is read without running code.
         model: Name of the model; see python -m train.run --list.
         workdir: Run folder to make; runs/<model> where not given.
-        optimizer: The optimizer.pth of a to-torch export, to go on in mid-training.
-        dataset: Data set to go on with; the model's own where not given.
+        optimizer: The optimizer.pth of a to-torch export, to continue a run.
+        dataset: Data set to continue with; the model's own where not given.
         options: Arguments of the model's class, NAME VALUE NAME VALUE ...
-        replace_head: Begin the last layers anew where the file has another number of classes.
+        replace_head: Initialise the last layers where the file has another number of classes.
     """
     find_recipe(model)
     from convert.runs import run_from_torch
 
+    _use_compilation_cache()
     run_from_torch(
         file, model, workdir or Path("runs") / model, optimizer,
         options=options, dataset=dataset, replace_head=replace_head,
@@ -61,13 +65,29 @@ def verify(model: str, tiny: bool = False, seed: int = 0, json: Path | None = No
         json: Also write the certificate to this file.
     """
     find_recipe(model)
-    from convert.certificate import verify
+    from convert.certificate.verify import verify
     from convert.twins import TWINS
 
+    _use_compilation_cache()
     certificate = verify(model, options=TWINS[model].tiny if tiny else None, seed=seed)
     if json is not None:
         certificate.write(json)
     _show(certificate)
+
+
+def summary(
+    model: str, options: dict[str, int | float | str] = {}  # noqa: B006
+) -> None:  # fmt: skip
+    """Show both twins of a model side by side, layer by layer.
+
+    Args:
+        model: Name of the model; see python -m train.run --list.
+        options: Arguments of the model's class: NAME VALUE NAME VALUE ...
+    """
+    find_recipe(model)
+    from convert.summary import summarise, table_of
+
+    _print(table_of(model, summarise(model, options)))
 
 
 def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None = None) -> None:
@@ -75,56 +95,42 @@ def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None 
 
     Args:
         runs: Run folders.
-        write: Put the table into this file, between its lines <!-- table --> and <!-- end -->; what stands
-            there of other models stays.
+        write: Put the table into this file, between its lines <!-- table --> and <!-- end -->; the rows of
+            other models stay.
     """
-    from convert.table import markdown
+    from convert.certificate.results_table import markdown, write_table
 
     if write is None:
         print(markdown(runs), end="")
         return
-    before, mark, rest = write.read_text().partition(BEGIN) if write.is_file() else ("", "", "")
-    old, end, after = rest.partition(END)
-    if not (mark and end):
-        raise ValueError(f"{write} has no lines {BEGIN} and {END} for the table to stand between")
-    write.write_text(f"{before}{BEGIN}\n{markdown(runs, old)}{END}{after}")
+    write_table(runs, write)
     print(f"wrote {len(runs)} runs into the table of {write}")
 
 
-COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "table": table}
-BEGIN, END = "<!-- table -->", "<!-- end -->"
+COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "summary": summary, "table": table}
 
 
-def _bound(command):
-    """The command as a function of the same flags that returns a call of it, to be made later."""
+def _use_compilation_cache() -> None:
+    from train.engine.devices import use_compilation_cache
 
-    @functools.wraps(command)
-    def bind(*args, **kwargs):
-        return functools.partial(command, *args, **kwargs)
-
-    return bind
+    use_compilation_cache()
 
 
-def _show(certificate) -> None:
-    from rich.console import Console
-
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(certificate.table())
+def _show(certificate: "Certificate") -> None:
+    _print(certificate.table())
     if not certificate.passed:
         sys.exit(1)
 
 
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(renderable)
+
+
 def main(args: list[str]) -> None:
-    if not args or args[0] in ("-h", "--help"):
-        print(__doc__)
-        for name, command in COMMANDS.items():
-            print(f"  {name:<9} {command.__doc__.splitlines()[0]}")
-        print(f"\nFlags of a command: {PROG} COMMAND --help")
-        return
-    if args[0] not in COMMANDS:
-        raise ValueError(f"unknown command {args[0]!r}: there are {', '.join(COMMANDS)}")
-    call = parse_flags(_bound(COMMANDS[args[0]]), args[1:], prog=f"{PROG} {args[0]}")
-    use_compilation_cache()
-    call()
+    """Runs a command. The flags of a command: python -m convert COMMAND --help."""
+    tyro.extras.subcommand_cli_from_dict(COMMANDS, prog=PROG, description=__doc__, args=args or ["--help"])
 
 
 if __name__ == "__main__":

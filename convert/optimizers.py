@@ -1,8 +1,9 @@
-"""Optimizer state across: optax state <-> torch.optim state, by the same plan as the weights.
+"""The conversion of optimizer state: optax state <-> torch.optim state, by the same plan as the weights.
 
-The states of `train.optim` carry torch's names; `STATES` says the same of optax's own.
+The fields of the states of `train.optim` have torch's names; `STATES` gives the names for optax's own states.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,29 +14,40 @@ import optax
 import torch
 from flax import nnx, traverse_util
 
+from convert.twins import child_of
 from convert.weights import ConversionError, Leaf, leaves_to_flax, leaves_to_torch, plan, to_numpy
-from train import optim
+from train.optim import transformations
+from train.recipes import Recipe
 
-# state type -> {its field: torch's key}. A field that torch keeps no key for is left out.
+# state type -> {its field: torch's key}; a field without a key in torch is left out.
 STATES: dict[type, Mapping[str, str]] = {
-    optim.SGDState: {"momentum_buffer": "momentum_buffer"},
     optax.TraceState: {"trace": "momentum_buffer"},
     optax.ScaleByAdamState: {"count": "step", "mu": "exp_avg", "nu": "exp_avg_sq"},
     **{
-        cls: {field: field for field in cls._fields}
-        for cls in (optim.AdagradState, optim.RMSpropState, optim.AdamState)
+        cls: {field: field for field in cls._fields if field not in getattr(cls, "jax_only", ())}
+        for cls in transformations.STATES
     },
 }
+
+
+def build_torch_optimizers(recipe: Recipe, model: torch.nn.Module) -> dict[str, torch.optim.Optimizer]:
+    """The recipe's optimizers in torch, by the child that each one trains."""
+    return {
+        child: getattr(torch.optim, type(config).__name__)(
+            child_of(model, child).parameters(), **dataclasses.asdict(config)
+        )
+        for child, config in recipe.optimizers.items()
+    }
 
 
 def optimizer_to_torch(
     state: Any, flax_module: nnx.Module, torch_module: torch.nn.Module, optimizer: torch.optim.Optimizer,
     **exceptions: Any,
 ) -> torch.optim.Optimizer:  # fmt: skip
-    """Fills a torch optimizer over `torch_module` with the optax state of `flax_module`'s parameters.
+    """Fills a torch optimizer of `torch_module` with the optax state of `flax_module`, and returns it.
 
-    exceptions: `rename` and `layouts`, as for the weights. The module may be a child of a model, as
-    a GAN's generator. Errors: ConversionError for states that have no counterpart.
+    exceptions: `rename` and `layouts`, as for the weights. The modules may be children of a model, such as
+    a GAN's generator. Errors: ConversionError for states without a counterpart.
     """
     names = [name for name, _ in torch_module.named_parameters()]
     moments = moments_to_torch(state, _trained_leaves(flax_module, names, exceptions))
@@ -53,7 +65,7 @@ def optimizer_to_flax(
     source: torch.optim.Optimizer | Mapping[str, Any], torch_module: torch.nn.Module,
     state: Any, flax_module: nnx.Module, **exceptions: Any,
 ) -> Any:  # fmt: skip
-    """The optax state with the values of a torch optimizer (or its state dict) over `torch_module`.
+    """The optax state with the values of a torch optimizer (or its state dict) of `torch_module`.
 
     Errors: ConversionError where the optimizer lacks what the state keeps.
     """
@@ -79,8 +91,9 @@ def optimizer_to_flax(
             else:
                 tree = traverse_util.unflatten_dict(leaves_to_flax(leaves, arrays))
                 fields[field] = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), old, tree)
-        if isinstance(known, optim.SGDState) and known.step is not None:
-            fields["step"] = jnp.ones_like(known.step)  # past the first step, which is special
+        for field in getattr(known, "jax_only", ()):
+            if getattr(known, field) is not None:
+                fields[field] = jnp.ones_like(getattr(known, field))  # past the first step, which is special
         return known._replace(**fields)
 
     return _map_known(fill, state)
@@ -112,16 +125,19 @@ def moments_to_torch(state: Any, leaves: list[Leaf]) -> dict[str, dict[str, np.n
 
 
 def _trained_leaves(flax_module: nnx.Module, names: list[str], exceptions: Mapping[str, Any]) -> list[Leaf]:
-    """The plan, where torch trains no parameter that the Flax module has not."""
+    """The plan of the module.
+
+    Errors: ConversionError where torch trains a parameter that the Flax module does not have.
+    """
     leaves = plan(flax_module, **exceptions)
     alone = [f"{leaf.name} ({leaf.needed})" for leaf in leaves if leaf.path is None and leaf.name in names]
     if alone:
-        raise ConversionError(f"a run cannot go on where torch alone trains {', '.join(alone)}")
+        raise ConversionError(f"a run cannot continue where only torch trains {', '.join(alone)}")
     return leaves
 
 
 def _map_known(function: Any, state: Any) -> Any:
-    """The state with `function` applied to every part of it that STATES knows."""
+    """The state with `function` applied to every part whose type is in STATES."""
     if type(state) in STATES:
         return function(state)
     if isinstance(state, tuple):

@@ -38,11 +38,11 @@ class Place(NamedTuple):
     parts: int = 1
 
 
-class Constant(NamedTuple):
-    """A leaf that torch alone has: 0 when going there.
+class TorchOnlyLeaf(NamedTuple):
+    """A leaf that only torch has. It becomes 0 in torch.
 
-    shape: from the Flax module. needed: why a value other than 0 cannot come back; without it the
-    value is dropped.
+    shape: the shape of the leaf, from the Flax module. needed: why a value other than 0 cannot be converted to
+    Flax; where it is empty, the value is dropped.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Rule(NamedTuple):
     """leaves: {dotted path below the layer: Place}. refused: why such a layer has no twin in torch."""
 
     leaves: Mapping[str, Place]
-    constants: tuple[Constant, ...] = ()
+    torch_only: tuple[TorchOnlyLeaf, ...] = ()
     refused: str = ""
 
 
@@ -95,13 +95,13 @@ _KERNEL_BIAS = {"kernel": Place("weight", TRANSPOSED), "bias": Place("bias")}
 # The count of batches, which nnx does not keep, matters in torch to momentum=None alone.
 _BATCH_NORM = Rule(
     {**_SCALE_BIAS, "mean": Place("running_mean"), "var": Place("running_var")},
-    (Constant("num_batches_tracked", lambda norm: ()),),
+    (TorchOnlyLeaf("num_batches_tracked", lambda norm: ()),),
 )
 
 
-def _second_bias(name: str, gates: int, ours: str, why: str) -> Constant:
+def _second_bias(name: str, gates: int, ours: str, why: str) -> TorchOnlyLeaf:
     needed = f"Flax's cell has one bias where torch has two, {why}: use flax_models.layers.{ours}"
-    return Constant(name, lambda cell: (gates * cell.hidden_features,), needed)
+    return TorchOnlyLeaf(name, lambda cell: (gates * cell.hidden_features,), needed)
 
 
 _SUMMED = "and their sum in one would train differently"
@@ -163,11 +163,11 @@ def _unrolled_cell(layer: nnx.RNN) -> Rule | None:
     if cell is None:
         return None
     leaves = {f"cell.{path}": place._replace(name=f"{place.name}_l0") for path, place in cell.leaves.items()}
-    constants = tuple(
-        Constant(f"{name}_l0", lambda rnn, shape=shape: shape(rnn.cell), needed)
-        for name, shape, needed in cell.constants
+    torch_only = tuple(
+        TorchOnlyLeaf(f"{name}_l0", lambda rnn, shape=shape: shape(rnn.cell), needed)
+        for name, shape, needed in cell.torch_only
     )
-    return Rule(leaves, constants, cell.refused)
+    return Rule(leaves, torch_only, cell.refused)
 
 
 RULES: dict[type[nnx.Module], Rule | Callable[[Any], Rule | None]] = {

@@ -1,8 +1,7 @@
-"""Run folders across the bridge: a trained run to torch, and torch weights to a run."""
+"""Run folders across the bridge: a trained run becomes torch files, and torch weights become a run."""
 
 import copy
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,33 @@ import torch
 from flax import nnx, traverse_util
 
 import torch_models
-from convert.certificate import Certificate, verify
-from convert.export import check_export, export_torchscript
-from convert.lockstep import build_torch_optimizers, child_of, state_from_torch
-from convert.optimizers import optimizer_to_torch
-from convert.twins import find_twin
+from convert.certificate.lockstep import state_from_torch
+from convert.certificate.result import Certificate
+from convert.certificate.verify import verify
+from convert.files import read_torch_file, save_torch_file
+from convert.formats import FORMATS
+from convert.formats.alone import check_export
+from convert.optimizers import build_torch_optimizers, optimizer_to_torch
+from convert.twins import child_of, find_twin
 from convert.weights import to_flax, to_torch
-from train.checkpoint import Checkpoints
-from train.config import Recipe
 from train.data.datasets import find_dataset
-from train.recipes import find_recipe
-from train.runs import load_run, merged
-from train.state import build_model, fit_options, model_options
+from train.engine.checkpoints import Checkpoints
+from train.engine.run_folders import write_json
+from train.engine.trained import load_trained
+from train.recipes import Recipe, find_recipe
 from train.tasks import build_task
+from train.tasks.models import build_model, fit_options, model_options
+from train.tasks.state import merge_trees
 
 
 def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
-    """Writes workdir/export: model.pth, optimizer.pth, TorchScript files and certificate.json.
+    """Writes workdir/export: model.pth, optimizer.pth, the exports and certificate.json.
 
-    A child of which the run keeps a moving average is exported with that too, as CHILD_average.
+    A child with a moving average in the run is exported with the averaged weights too, as CHILD_average.
+    say: takes each line of the report. Returns the certificate.
     Errors: ValueError for a folder without a run; ExportError where a file fails its check.
     """
-    run = load_run(workdir)
+    run = load_trained(workdir)
     for fault in run.faults:
         say(fault)
     recipe, state = run.recipe, run.state
@@ -42,21 +46,22 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
     export.mkdir(exist_ok=True)
 
     torch_model = to_torch(run.model, torch_models.MODELS[recipe.model](**recipe.options))
-    torch.save(torch_model.state_dict(), export / "model.pth")
+    save_torch_file(torch_model.state_dict(), export / "model.pth")
     say(f"wrote {export / 'model.pth'}: {len(torch_model.state_dict())} leaves")
     optimizers = build_torch_optimizers(recipe, torch_model)
     for child, optimizer in optimizers.items():
         pair = child_of(run.model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], *pair, optimizer)
-    torch.save({child: o.state_dict() for child, o in optimizers.items()}, export / "optimizer.pth")
+    save_torch_file({child: o.state_dict() for child, o in optimizers.items()}, export / "optimizer.pth")
     say(f"wrote {export / 'optimizer.pth'}: the state of every optimizer")
 
-    exports = {}
+    exports: dict[str, float] = {}
 
     def write(name: str, ours: Any, theirs: Any, child: str) -> None:
-        path = export_torchscript(theirs, export / f"{name}.torchscript.pt")
-        exports[path.name] = check_export(path, ours, twin.examples[child])
-        say(f"wrote {path}: loads without us, differs from Flax by {exports[path.name]:.1e}")
+        for form in FORMATS.values():
+            path = form.write(theirs, export / f"{name}{form.suffix}")
+            exports[path.name] = check_export(path, form, ours, twin.examples[child])
+            say(f"wrote {path}: loads without this project, differs from Flax by {exports[path.name]:.1e}")
 
     for child in twin.exported:
         ours, theirs = child_of(run.model, child), child_of(torch_model, child)
@@ -66,7 +71,7 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
             nnx.update(averaged, nnx.State(state.extra["average"][child]))
             write(f"{child}_average", averaged, to_torch(averaged, copy.deepcopy(theirs)), child)
 
-    flat = traverse_util.flatten_dict(merged(state.params, state.buffers))
+    flat = traverse_util.flatten_dict(merge_trees(state.params, state.buffers))
     certificate = verify(
         recipe.model, recipe=recipe, values={path: np.asarray(array) for path, array in flat.items()},
         optimizers=state.optimizers, weights=f"trained weights of step {int(state.step)}",
@@ -81,13 +86,12 @@ def run_from_torch(
     *, options: Mapping[str, Any] | None = None, dataset: str | None = None, replace_head: bool = False,
     say: Any = print,
 ) -> None:  # fmt: skip
-    """Makes a run folder at step 0 from a PyTorch state dict, for `train.run` to go on from.
+    """Makes a run folder at step 0 from a PyTorch state dict, from which `train.run` continues.
 
-    optimizer: the `optimizer.pth` that `to-torch` writes, {child: optimizer state dict}; without it
-    the optimizers begin anew. options: of the model; the number of classes is that of the data set where
-    it is not among them. replace_head: where the file has another number of classes, begin those layers
-    anew. Errors: ValueError where a file cannot be read safely, a leaf has no place, or the folder is
-    not empty.
+    optimizer: the `optimizer.pth` that `to-torch` writes, {child: optimizer state dict}; without it the
+    optimizers start without state. options: of the model; without num_classes among them, the data set gives
+    the number of classes. replace_head: where the file has another number of classes, initialise those layers.
+    Errors: ValueError where a file cannot be read safely, a leaf has no place, or the folder is not empty.
     """
     recipe = find_recipe(model)
     if dataset is not None:
@@ -106,28 +110,28 @@ def run_from_torch(
         raise ValueError(
             f"{name} is {tuple(weights[name].shape)} in {file} and "
             f"{tuple(torch_model.state_dict()[name].shape)} in the model for {recipe.dataset}: "
-            "--replace-head begins a new head, --options num_classes keeps the file's"
+            "--replace-head initialises a new head, --options num_classes keeps that of the file"
         )
     weights = {**weights, **{name: torch_model.state_dict()[name] for name in head}}
     to_flax(weights, flax_model)
     torch_model.load_state_dict(weights)
     task = build_task(recipe, flax_model)
-    state = task.state()
+    state = task.initial_state()
     if optimizer is not None:
         state = state_from_torch(state, flax_model, torch_model, read_torch_file(optimizer))
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=2) + "\n")
+    write_json(workdir / "recipe.json", recipe.to_json())
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(state)
     say(f"placed {len(weights) - len(head)} leaves of {file} in {workdir}")
     if head:
-        say(f"begun anew for {recipe.options['num_classes']} classes: {', '.join(head)}")
+        say(f"initialised for {recipe.options['num_classes']} classes: {', '.join(head)}")
     flags = f" --dataset {dataset}" if dataset else ""
-    say(f"go on: python -m train.run --model {model}{flags} --workdir {workdir}")
+    say(f"continue with: python -m train.run --model {model}{flags} --workdir {workdir}")
 
 
 def misshapen_head(weights: Mapping[str, Any], model: torch.nn.Module, recipe: Recipe) -> list[str]:
-    """The leaves of a file that differ from the model's in shape because of the number of classes alone."""
+    """The leaves of a file whose shapes differ from the model's only by the number of classes."""
     known = model_options(recipe.model)
     if "num_classes" not in known:
         return []
@@ -140,18 +144,3 @@ def misshapen_head(weights: Mapping[str, Any], model: torch.nn.Module, recipe: R
         for name, tensor in weights.items()
         if name in ours and ours[name].shape != others[name].shape and tensor.shape != ours[name].shape
     ]
-
-
-def read_torch_file(file: Path) -> Mapping[str, Any]:
-    """A dictionary that torch.save wrote, read without unpickling code. ValueError otherwise."""
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}")
-    try:
-        values = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged zip, a refused pickle, a file of another kind
-        raise ValueError(
-            f"{file} is not a file of tensors that torch.save wrote ({type(error).__name__})"
-        ) from None
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{file} holds a {type(values).__name__}, not a state dict")
-    return values

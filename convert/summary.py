@@ -1,13 +1,11 @@
-"""Both twins of a model, layer beside layer: `python -m train.summary --model lenet5`.
+"""Both twins of a model, layer beside layer: `python -m convert summary --model lenet5`.
 
-Every layer that is called, with the shape that it puts out for one example and the parameters that it
-holds, in Flax (channels last) and in PyTorch (channels first). Nothing is computed: shapes alone.
+A row is a layer that is called: the shape of its output for one example and its parameters, in Flax (channels
+last) and in PyTorch (channels first). Only shapes are computed.
 """
 
 import dataclasses
 import math
-import sys
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,26 +15,14 @@ import torch
 from flax import nnx
 
 import torch_models
-from convert.compare import hooked, recorded, to_torch_input
-from convert.lockstep import child_of
-from convert.twins import find_twin
+from convert.certificate.calls import to_torch_input
+from convert.certificate.recording import record_outputs, recorded_outputs
+from convert.twins import child_of, find_twin
 from convert.weights import dotted, flat_variables
-from train.commands import parse_flags, run_command
 from train.recipes import find_recipe
-from train.state import abstract_model
+from train.tasks.models import abstract_model
 
-PROG = "python -m train.summary"
-BATCH = 2  # a batch norm in training mode needs two; the table leaves the axis out
-
-
-@dataclass(frozen=True)
-class Flags:
-    """Show both twins of a model side by side."""
-
-    model: str
-    """Name of the model; see python -m train.run --list."""
-    options: dict[str, int | float | str] = field(default_factory=dict)
-    """Arguments of the model's class: NAME VALUE NAME VALUE ..."""
+BATCH_SIZE = 2  # a batch norm in training mode needs two examples; the table leaves the axis out
 
 
 class Row(NamedTuple):
@@ -62,7 +48,7 @@ def summarise(model: str, options: dict[str, Any] | None = None) -> list[Row]:
     rows = []
     for child, examples in find_twin(model, options).examples.items():
         rng = np.random.default_rng(0)
-        arrays = [example.draw(rng, BATCH) for example in examples]
+        arrays = [example.draw(rng, BATCH_SIZE) for example in examples]
         arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
         batch_axis = examples[0].batch_axis
         flax_shapes = _flax_shapes(child_of(ours, child), arrays, batch_axis)
@@ -76,9 +62,9 @@ def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray], batch_axis: int) 
     graph, state = nnx.split(module)
 
     def call(state):
-        model = nnx.merge(graph, state)
-        with recorded(model) as layers:
-            model(*map(jnp.asarray, arrays))
+        model: Any = nnx.merge(graph, state)
+        layers = record_outputs(model)
+        model(*map(jnp.asarray, arrays))
         called[:] = layers
         return dict(layers)
 
@@ -87,7 +73,7 @@ def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray], batch_axis: int) 
 
 
 def _torch_shapes(module: torch.nn.Module, arrays: list[np.ndarray], batch_axis: int) -> dict[str, str]:
-    with hooked(module) as layers, torch.no_grad():
+    with recorded_outputs(module) as layers, torch.no_grad():
         module(*(to_torch_input(array).to("meta") for array in arrays))
     return {name: _shape(output, batch_axis) for name, output in layers.items()}
 
@@ -135,15 +121,3 @@ def table_of(model: str, rows: list[Row]) -> Any:
         counts = [f"{n:,}" if n else "" for n in row[4:]]
         table.add_row(*row[:4], *counts)
     return table
-
-
-def main(args: list[str]) -> None:
-    from rich.console import Console
-
-    flags = parse_flags(Flags, args, prog=PROG)
-    width = None if sys.stdout.isatty() else 120
-    Console(highlight=False, width=width).print(table_of(flags.model, summarise(flags.model, flags.options)))
-
-
-if __name__ == "__main__":
-    run_command(PROG, main)

@@ -1,4 +1,4 @@
-"""TWINS: what the certificate and the export need to know of each model, one row per model."""
+"""TWINS: what the certificate and the exports need to know of each model, one row per model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from train.lookup import look_up
-from train.state import model_options
+from train.tasks.models import model_options
 
 
 @dataclass(frozen=True)
 class Example:
     """One input of a module: its shape without the batch axis, channels last, and its range.
 
-    A length of the shape, or high, may be the name of a model's option that gives it. low, high: drawn
-    uniformly between them; integers where both are ints. batch_axis: where the batch axis comes in.
+    shape, high: a length, or `high`, may be the name of the model's option that gives it. low, high: values
+    are drawn uniformly between them; integers where both are ints. batch_axis: the position of the batch axis.
     elastic: axes of the shape whose length is not fixed, such as time.
     """
 
@@ -26,7 +26,7 @@ class Example:
     elastic: tuple[int, ...] = ()
 
     def of(self, options: Mapping[str, Any]) -> "Example":
-        """With the values of these options in place of their names."""
+        """The example with the values of these options in place of their names."""
         shape = tuple(options[n] if isinstance(n, str) else n for n in self.shape)
         high = options[self.high] if isinstance(self.high, str) else self.high
         return replace(self, shape=shape, high=high)
@@ -42,27 +42,25 @@ class Example:
 
 @dataclass(frozen=True)
 class Twin:
-    """A model and its counterpart.
+    """What a model and its twin take.
 
-    examples: {child that is called: its inputs}; "" is the model itself.
+    examples: {child that is called: its inputs}; "" is the model itself. batch: the arrays of a training step.
     exported: the children that are deployed. tiny: options of a small variant, for fast tests.
-    exempt: leaves (torch names) with a true gradient of zero: biases that feed a norm directly,
-    whose optimizer step divides rounding noise by itself. large: the 20 steps of a full-size
-    certificate are those of the small variant. chaotic: torch itself, started one rounding away, leaves
-    torch by more than the steps may differ (a test shows it), so that each of them begins from torch's state.
+    large: the steps of a full-size certificate are those of the small variant.
+    chaotic: torch, started one rounding away from itself, leaves its own trajectory by more than the steps may
+    differ (a test shows it). Every step then starts from torch's state.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
     batch: Mapping[str, Example]
     exported: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
-    exempt: tuple[str, ...] = ()
     large: bool = False
     chaotic: bool = False
 
 
 def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
-    """Images of this shape -> scores of classes."""
+    """A classifier of images of this shape."""
     image = Example(shape)
     batch = {"image": image, "label": Example((), 0, "num_classes")}
     return Twin(examples={"": (image,)}, batch=batch, exported=("",), **fields)
@@ -72,36 +70,30 @@ def _regression(x: Example, y: Example, **fields: Any) -> Twin:
     return Twin(examples={"": (x,)}, batch={"x": x, "y": y}, exported=("",), **fields)
 
 
-def _autoencoder(*code: int | str, **fields: Any) -> Twin:
-    """Images of 28x28 and codes of this shape; the root calls both children, which the steps compare."""
+def _autoencoder(*latent: int | str, **fields: Any) -> Twin:
+    """An autoencoder of 28x28 images with latents of this shape. The steps compare calls of the root."""
     image = Example(_IMAGE)
-    examples = {"encoder": (image,), "decoder": (Example(code),)}
+    examples = {"encoder": (image,), "decoder": (Example(latent),)}
     return Twin(examples=examples, batch={"image": image}, exported=("encoder", "decoder"), **fields)
 
 
 def _gan(
-    noise: tuple[int | str, ...], example: tuple[int | str, ...], real: str = "image", labelled: bool = False,
+    latent: tuple[int | str, ...], example: tuple[int | str, ...], real: str = "image", labelled: bool = False,
     **fields: Any,
 ) -> Twin:  # fmt: skip
-    """A generator of examples of this shape; labelled: both halves are told the class."""
+    """A generator of examples of this shape. labelled: both halves take the class."""
     label = {"label": Example((), 0, "num_classes")} if labelled else {}
     examples = {
-        "generator": (Example(noise), *label.values()),
+        "generator": (Example(latent), *label.values()),
         "discriminator": (Example(example), *label.values()),
     }
     return Twin(examples=examples, batch={real: Example(example), **label}, exported=("generator",), **fields)
 
 
-def _shifted(child: str, *numbers: int) -> tuple[str, ...]:
-    """The biases of these layers of a Sequential, each followed by a norm, and the norm's running mean."""
-    names = ((f"{child}.{n}.bias", f"{child}.{n + 1}.running_mean") for n in numbers)
-    return tuple(name for pair in names for name in pair)
-
-
 _IMAGE, _COLOUR, _PHOTO = (28, 28, 1), (32, 32, 3), (64, 64, 3)
 _WIDTH = {"num_classes": 10, "width": 8}
 _WIDTHS = {**_WIDTH, "hidden_features": 32}
-_NOISE = ("noise_features",)
+_LATENT = ("latent_features",)
 _NARROW = {"hidden_features": 32, "channels": 4}
 _FORECASTER = _regression(
     Example((6, "input_features"), batch_axis=1, elastic=(0,)), Example((6, 1), batch_axis=1, elastic=(0,))
@@ -112,14 +104,7 @@ _SENTENCES = {
     "lengths": Example((5,), 1, 7, elastic=(0,)),
 }
 
-# The convolutions before an instance norm, of the small variant, whose steps a certificate takes.
-_CYCLEGAN_NORMED = {
-    **dict.fromkeys(
-        ("generator_ab", "generator_ba"), (1, 4, 7, "10.conv_block.1", "10.conv_block.5", 11, 14)
-    ),
-    **dict.fromkeys(("discriminator_a", "discriminator_b"), (2, 5, 8)),
-}
-
+_TRANSLATORS = ("generator_ab", "generator_ba")
 TWINS: dict[str, Twin] = {
     "linear_regression": _regression(Example((1,)), Example((1,))),
     "polynomial_regression": _regression(Example((3,)), Example((1,))),
@@ -128,14 +113,12 @@ TWINS: dict[str, Twin] = {
         Example(("in_features",)), Example(("out_features",)), tiny={"hidden_features": 8}
     ),
     "fashion_mlp": _classifier(_IMAGE, tiny={"hidden_features": 16}),
-    "mlp_bn": _classifier(_IMAGE, tiny={"hidden_features": 24}, exempt=_shifted("fc", 1, 4)),
+    "mlp_bn": _classifier(_IMAGE, tiny={"hidden_features": 24}),
     "lenet": _classifier(_IMAGE),
     "lenet5": _classifier((32, 32, 1)),
     "cnn_log_softmax": _classifier(_IMAGE),
     "cnn_same": _classifier(_IMAGE),
-    "cnn_bn": _classifier(
-        _IMAGE, tiny={"width": 4, "hidden_features": 32}, exempt=_shifted("conv", 0, 3, 7, 10)
-    ),
+    "cnn_bn": _classifier(_IMAGE, tiny={"width": 4, "hidden_features": 32}),
     "simple_cnn": _classifier(_COLOUR, tiny={"width": 4, "hidden_features": 32}),
     "cifar_quick": _classifier(_COLOUR),
     "alexnet": _classifier(_PHOTO, tiny=_WIDTHS, large=True),
@@ -143,23 +126,17 @@ TWINS: dict[str, Twin] = {
     "vgg13": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg16": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg19": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
-    "vgg11_bn": _classifier(
-        _COLOUR, tiny=_WIDTHS, large=True, exempt=_shifted("features", 0, 4, 8, 11, 15, 18, 22, 25)
-    ),
-    "vgg13_bn": _classifier(
-        _COLOUR, tiny=_WIDTHS, large=True, exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 21, 24, 28, 31)
-    ),
+    "vgg11_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
+    "vgg13_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg16_bn": _classifier(
         _COLOUR,
         tiny=_WIDTHS,
         large=True,
-        exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40),
     ),
     "vgg19_bn": _classifier(
         _COLOUR,
         tiny=_WIDTHS,
         large=True,
-        exempt=_shifted("features", 0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49),
     ),
     "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True, chaotic=True),
     "resnet18": _classifier(_PHOTO, tiny=_WIDTH, large=True),
@@ -178,24 +155,25 @@ TWINS: dict[str, Twin] = {
         exported=("",),
         tiny={"word_features": 12, "character_features": 5, "character_hidden": 6, "hidden_features": 16},
     ),
-    "autoencoder": _autoencoder("code_features", tiny={"hidden_features": 16}),
-    "conv_autoencoder": _autoencoder(2, 2, "code_features"),
-    "vae": _autoencoder("code_features", tiny={"hidden_features": 16}),
-    "gan": _gan(_NOISE, _IMAGE, tiny={"hidden_features": 32}),
-    "lsgan": _gan(_NOISE, _IMAGE, tiny={"hidden_features": 32}),
-    "dcgan": _gan(_NOISE, _IMAGE, tiny=_NARROW),
-    "dcgan64": _gan((1, 1, *_NOISE), _PHOTO, tiny={"channels": 4}),
-    "mlp_gan": _gan(_NOISE, _IMAGE, tiny={"hidden_features": 8}, exempt=_shifted("generator.fc", 2, 5, 8)),
-    "painter_gan": _gan(_NOISE, ("points",), real="x"),
-    "wgan": _gan(_NOISE, _IMAGE, tiny=_NARROW),
-    "wgan_gp": _gan(_NOISE, _IMAGE, tiny=_NARROW),
-    "cgan": _gan(_NOISE, _IMAGE, labelled=True, tiny=_NARROW),
+    "autoencoder": _autoencoder("latent_features", tiny={"hidden_features": 16}),
+    "conv_autoencoder": _autoencoder(2, 2, "latent_features"),
+    "vae": _autoencoder("latent_features", tiny={"hidden_features": 16}),
+    "gan": _gan(_LATENT, _IMAGE, tiny={"hidden_features": 32}),
+    "lsgan": _gan(_LATENT, _IMAGE, tiny={"hidden_features": 32}),
+    "dcgan": _gan(_LATENT, _IMAGE, tiny=_NARROW),
+    "dcgan64": _gan((1, 1, *_LATENT), _PHOTO, tiny={"channels": 4}),
+    "mlp_gan": _gan(_LATENT, _IMAGE, tiny={"hidden_features": 8}),
+    "painter_gan": _gan(_LATENT, ("points",), real="x"),
+    "wgan": _gan(_LATENT, _IMAGE, tiny=_NARROW),
+    "wgan_gp": _gan(_LATENT, _IMAGE, tiny=_NARROW),
+    "cgan": _gan(_LATENT, _IMAGE, labelled=True, tiny=_NARROW),
     "cyclegan": Twin(
-        examples={child: (Example(_COLOUR),) for child in _CYCLEGAN_NORMED},
+        examples={
+            child: (Example(_COLOUR),) for child in (*_TRANSLATORS, "discriminator_a", "discriminator_b")
+        },
         batch={"a": Example(_COLOUR), "b": Example(_COLOUR)},
-        exported=("generator_ab", "generator_ba"),
+        exported=_TRANSLATORS,
         tiny={"width": 4, "blocks": 1},
-        exempt=tuple(f"{child}.model.{n}.bias" for child, ns in _CYCLEGAN_NORMED.items() for n in ns),
         large=True,
     ),
 }
@@ -208,3 +186,8 @@ def find_twin(model: str, options: Mapping[str, Any] | None = None) -> Twin:
     examples = {child: tuple(e.of(known) for e in inputs) for child, inputs in twin.examples.items()}
     batch = {name: example.of(known) for name, example in twin.batch.items()}
     return replace(twin, examples=examples, batch=batch)
+
+
+def child_of(model: Any, child: str) -> Any:
+    """A child of the root by name; "" is the root itself."""
+    return getattr(model, child) if child else model

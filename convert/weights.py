@@ -25,11 +25,12 @@ class ConversionError(ValueError):
 
 
 class Leaf(NamedTuple):
-    """One array of the Flax model, and the tensor of the torch state dict, or part of one, that it is.
+    """One array of the Flax model, and its place in the torch state dict.
 
-    path, shape: in the Flax model. part: which of equal `parts` along the tensor's axis 0. A path of
-    None is a leaf that torch alone has, 0 when going there; coming back, another value is dropped,
-    or not accepted for the reason `needed`.
+    path, shape: in the Flax model; the path is None for a leaf that only torch has. name: of the tensor.
+    layout: how the array becomes the tensor. part, parts: the array is this one of equal parts of the tensor
+    along axis 0. needed: for a leaf that only torch has, why a value other than 0 cannot be converted to Flax;
+    where it is empty, the value is dropped.
     """
 
     path: Path | None
@@ -86,11 +87,11 @@ def plan(
         else:
             leaves.append(Leaf(path, name, layout, variable.shape, place.part, place.parts))
     for owner, (module, rule) in owners.items():
-        for constant in rule.constants:
-            name = dotted((*owner, constant.name))
+        for alone in rule.torch_only:
+            name = dotted((*owner, alone.name))
             name, prefix = _renamed(name, name, rename)
             used.add(prefix)
-            leaves.append(Leaf(None, name, SAME, constant.shape(module), needed=constant.needed))
+            leaves.append(Leaf(None, name, SAME, alone.shape(module), needed=alone.needed))
     taken = Counter((leaf.name, leaf.part) for leaf in leaves)
     faults += [f"{count} leaves would be {name}" for (name, _), count in taken.items() if count > 1]
     faults += [f"{key!r} matches no leaf" for key in (*rename, *layouts) if key not in used]

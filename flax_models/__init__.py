@@ -1,7 +1,7 @@
-"""The classic networks in Flax (NNX), on NHWC arrays; their twins stand in `torch_models`.
+"""The classic networks in Flax (NNX), on NHWC arrays. Their twins are in `torch_models`.
 
-`MODELS[name](**options, rngs=nnx.Rngs(0))` builds a model. The table is gathered from the family
-files on first use, so that importing this package costs nothing.
+`MODELS[name](**options, rngs=nnx.Rngs(0))` builds a model. The table is collected from the family files on
+first use, so importing this package imports neither JAX nor Flax.
 """
 
 

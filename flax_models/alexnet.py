@@ -1,23 +1,25 @@
-"""AlexNet in the form of Krizhevsky, "One weird trick for parallelizing convolutional neural networks"
-(2014), as torchvision has it: the same keys and shapes, so that its published weights load.
+"""AlexNet: Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014).
+
+The keys and shapes are torchvision's, so its published weights load.
 """
 
+import jax
 from flax import nnx
 
 from flax_models import layers as nn
 
 
 class AlexNet(nnx.Module):
-    """Images (N, H, W, 3) -> logits (N, num_classes); width: the channels of the first convolution.
+    """Images (N, H, W, 3) -> logits (N, num_classes); width: the number of channels of the first convolution.
 
-    Errors: ValueError for images of less than 63 pixels a side, which the last pool cannot take.
+    Errors: ValueError for images of less than 63 pixels a side, which are too small for the last pool.
     """
 
     def __init__(
         self, num_classes: int = 1000, dropout: float = 0.5, width: int = 64, hidden_features: int = 4096,
         *, rngs: nnx.Rngs,
     ):  # fmt: skip
-        self.features = nn.Sequential(  # sizes of 224 pixels
+        self.features = nn.Sequential(  # the shapes are those of 224x224 images
             nn.Conv2d(3, width, 11, stride=4, padding=2, rngs=rngs),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2),  # (N, 27, 27, 64)
@@ -44,7 +46,7 @@ class AlexNet(nnx.Module):
             nn.Linear(hidden_features, num_classes, rngs=rngs),
         )
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.classifier(self.flatten(self.avgpool(self.features(images))))
 
 

@@ -1,11 +1,14 @@
 """Autoencoders of 28x28 images: one root module with the children `encoder` and `decoder`.
 
-autoencoder: multilayer perceptrons down to a code of three numbers, after Hinton & Salakhutdinov,
-"Reducing the Dimensionality of Data with Neural Networks" (2006). conv_autoencoder: convolutions and
-their transposes, in the form that PyTorch courses teach. vae: Kingma & Welling, "Auto-Encoding
-Variational Bayes" (2014), with a tanh at the end and so for images in [-1, 1].
+autoencoder: multilayer perceptrons with a latent of three numbers, after Hinton & Salakhutdinov, "Reducing
+the Dimensionality of Data with Neural Networks" (2006). conv_autoencoder: convolutions and transposed
+convolutions, in the form that PyTorch courses teach. vae: Kingma & Welling, "Auto-Encoding Variational Bayes"
+(2014), with a final tanh, for images in [-1, 1].
+
+A model's `latent_shape` is the shape of the latent of one example.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -13,13 +16,14 @@ from flax_models import layers as nn
 
 
 class Autoencoder(nnx.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> (codes (N, code_features), output in the images' shape and range).
+    """Images (N, 28, 28, 1) in [-1, 1] -> (latents (N, latent_features), output).
 
-    The widths are hidden_features, half of it, and 12.
+    The output has the images' shape and range. The hidden widths are hidden_features, hidden_features / 2 and
+    12.
     """
 
-    def __init__(self, code_features: int = 3, hidden_features: int = 128, *, rngs: nnx.Rngs):
-        self.code_shape = (code_features,)
+    def __init__(self, latent_features: int = 3, hidden_features: int = 128, *, rngs: nnx.Rngs):
+        self.latent_shape = (latent_features,)
         self.encoder = nn.Sequential(
             nn.Flatten(),
             nn.Linear(28 * 28, hidden_features, rngs=rngs),
@@ -28,10 +32,10 @@ class Autoencoder(nnx.Module):
             nn.ReLU(),
             nn.Linear(hidden_features // 2, 12, rngs=rngs),
             nn.ReLU(),
-            nn.Linear(12, code_features, rngs=rngs),
+            nn.Linear(12, latent_features, rngs=rngs),
         )
         self.decoder = nn.Sequential(
-            nn.Linear(code_features, 12, rngs=rngs),
+            nn.Linear(latent_features, 12, rngs=rngs),
             nn.ReLU(),
             nn.Linear(12, hidden_features // 2, rngs=rngs),
             nn.ReLU(),
@@ -42,77 +46,78 @@ class Autoencoder(nnx.Module):
             nn.Unflatten(1, (1, 28, 28)),  # (N, 28, 28, 1)
         )
 
-    def __call__(self, images):
-        code = self.encoder(images)
-        return code, self.decoder(code)
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        latent = self.encoder(images)
+        return latent, self.decoder(latent)
 
 
 class ConvAutoencoder(nnx.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] -> (codes (N, 2, 2, code_features), output in their shape and range).
+    """Images (N, 28, 28, 1) in [-1, 1] -> (latents (N, 2, 2, latent_features), output).
 
-    The code is what a max-pool leaves of a ReLU: none of its numbers is negative.
+    The output has the images' shape and range. The encoder ends with a ReLU and a max-pool, so no number of a
+    latent is negative.
     """
 
-    def __init__(self, code_features: int = 8, *, rngs: nnx.Rngs):
-        width = 2 * code_features
-        self.code_shape = (2, 2, code_features)
+    def __init__(self, latent_features: int = 8, *, rngs: nnx.Rngs):
+        width = 2 * latent_features
+        self.latent_shape = (2, 2, latent_features)
         self.encoder = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=3, padding=1, rngs=rngs),  # (N, 10, 10, 16)
             nn.ReLU(),
             nn.MaxPool2d(2),  # (N, 5, 5, 16)
-            nn.Conv2d(width, code_features, 3, stride=2, padding=1, rngs=rngs),  # (N, 3, 3, 8)
+            nn.Conv2d(width, latent_features, 3, stride=2, padding=1, rngs=rngs),  # (N, 3, 3, 8)
             nn.ReLU(),
             nn.MaxPool2d(2, stride=1),  # (N, 2, 2, 8)
         )
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(code_features, width, 3, stride=2, rngs=rngs),  # (N, 5, 5, 16)
+            nn.ConvTranspose2d(latent_features, width, 3, stride=2, rngs=rngs),  # (N, 5, 5, 16)
             nn.ReLU(),
-            nn.ConvTranspose2d(width, code_features, 5, stride=3, padding=1, rngs=rngs),  # (N, 15, 15, 8)
+            nn.ConvTranspose2d(width, latent_features, 5, stride=3, padding=1, rngs=rngs),  # (N, 15, 15, 8)
             nn.ReLU(),
-            nn.ConvTranspose2d(code_features, 1, 2, stride=2, padding=1, rngs=rngs),  # (N, 28, 28, 1)
+            nn.ConvTranspose2d(latent_features, 1, 2, stride=2, padding=1, rngs=rngs),  # (N, 28, 28, 1)
             nn.Tanh(),
         )
 
-    def __call__(self, images):
-        code = self.encoder(images)
-        return code, self.decoder(code)
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        latent = self.encoder(images)
+        return latent, self.decoder(latent)
 
 
 class VAEEncoder(nnx.Module):
-    """Images (N, 28, 28, 1) -> (mean, logvar) of their codes' distributions, (N, code_features) each."""
+    """Images (N, 28, 28, 1) -> (mean, logvar) of their latents' distributions, (N, latent_features) each."""
 
-    def __init__(self, code_features: int, hidden_features: int, *, rngs: nnx.Rngs):
+    def __init__(self, latent_features: int, hidden_features: int, *, rngs: nnx.Rngs):
         self.hidden = nn.Sequential(
             nn.Flatten(),
             nn.Linear(28 * 28, hidden_features, rngs=rngs),
             nn.ReLU(),
         )
-        self.mean = nn.Linear(hidden_features, code_features, rngs=rngs)
-        self.logvar = nn.Linear(hidden_features, code_features, rngs=rngs)
+        self.mean = nn.Linear(hidden_features, latent_features, rngs=rngs)
+        self.logvar = nn.Linear(hidden_features, latent_features, rngs=rngs)
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = self.hidden(images)
         return self.mean(hidden), self.logvar(hidden)
 
 
 class VAE(nnx.Module):
-    """Images (N, 28, 28, 1) in [-1, 1], eps (N, code_features) from N(0, 1) -> (output, mean, logvar).
+    """Images (N, 28, 28, 1) in [-1, 1], eps (N, latent_features) from N(0, 1) -> (output, mean, logvar).
 
-    The output, in the images' shape and range, is the decoded mean + eps * exp(logvar / 2).
+    The output has the images' shape and range. It is the decoded latent mean + eps * exp(logvar / 2).
     """
 
-    def __init__(self, code_features: int = 20, hidden_features: int = 400, *, rngs: nnx.Rngs):
-        self.code_shape = (code_features,)
-        self.encoder = VAEEncoder(code_features, hidden_features, rngs=rngs)
+    def __init__(self, latent_features: int = 20, hidden_features: int = 400, *, rngs: nnx.Rngs):
+        self.latent_shape = (latent_features,)
+        self.encoder = VAEEncoder(latent_features, hidden_features, rngs=rngs)
         self.decoder = nn.Sequential(
-            nn.Linear(code_features, hidden_features, rngs=rngs),
+            nn.Linear(latent_features, hidden_features, rngs=rngs),
             nn.ReLU(),
             nn.Linear(hidden_features, 28 * 28, rngs=rngs),
             nn.Tanh(),
             nn.Unflatten(1, (1, 28, 28)),  # (N, 28, 28, 1)
         )
 
-    def __call__(self, images, eps):
+    def __call__(self, images: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         mean, logvar = self.encoder(images)
         return self.decoder(mean + eps * jnp.exp(logvar / 2)), mean, logvar
 

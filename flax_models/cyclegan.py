@@ -1,10 +1,11 @@
-"""CycleGAN: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
-Networks" (2017), two generators after Johnson et al. (2016) and two 70x70 patch discriminators.
+"""CycleGAN: two generators after Johnson et al. (2016) and two 70x70 patch discriminators.
 
-Layers, order and keys are those of the authors' PyTorch code: a generator of theirs, below
-`generator_ab.`, is ours.
+Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (2017). Layers,
+order and keys are those of the authors' PyTorch code: the keys of their generator are those of ours below
+`generator_ab.`.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -12,7 +13,10 @@ from flax_models import layers as nn
 
 
 class ResidualBlock(nnx.Module):
-    """Two 3x3 convolutions under reflection, and the input: (N, H, W, channels) twice; no last ReLU."""
+    """The input plus two 3x3 convolutions with reflection padding: (N, H, W, channels) -> the same shape.
+
+    No ReLU follows the sum.
+    """
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs):
         self.conv_block = nn.Sequential(
@@ -25,15 +29,15 @@ class ResidualBlock(nnx.Module):
             nn.InstanceNorm2d(channels),
         )
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return x + self.conv_block(x)
 
 
 class CycleGANGenerator(nnx.Module):
-    """Pictures (N, H, W, 3) in [-1, 1] -> pictures of the other domain, the same shape and range.
+    """Images (N, H, W, 3) in [-1, 1] -> images of the other domain, in the same shape and range.
 
-    H and W are multiples of 4, and at least 8. The paper's c7s1-64, d128, d256, R256 x blocks, u128, u64,
-    c7s1-3 at width 64.
+    H and W are multiples of 4, and at least 8. At width 64 the layers are the paper's c7s1-64, d128, d256,
+    R256 x blocks, u128, u64, c7s1-3.
     """
 
     def __init__(self, width: int, blocks: int, *, rngs: nnx.Rngs):
@@ -61,14 +65,15 @@ class CycleGANGenerator(nnx.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7, rngs=rngs), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.model(images)
 
 
 class CycleGANDiscriminator(nnx.Module):
-    """Pictures (N, H, W, 3) in [-1, 1] -> scores (N, H/8 - 2, W/8 - 2, 1), near 1 for real.
+    """Images (N, H, W, 3) in [-1, 1] -> scores (N, H/8 - 2, W/8 - 2, 1), near 1 for real images.
 
-    H and W are at least 24; each score judges 70x70 pixels. The paper's C64, C128, C256, C512 at width 64.
+    H and W are at least 24. Each score rates 70x70 pixels. At width 64 the layers are the paper's C64, C128,
+    C256, C512.
     """
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
@@ -82,17 +87,17 @@ class CycleGANDiscriminator(nnx.Module):
         layers.append(nn.Conv2d(8 * width, 1, 4, padding=1, rngs=rngs))
         self.model = nn.Sequential(*layers)
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.model(images)
 
 
 class CycleGAN(nnx.Module):
-    """A generator each way between the domains a and b, and a discriminator for each domain.
+    """Two generators, from domain a to b and from b to a, and a discriminator for each domain.
 
-    width: the channels of the first layers, 64 in the paper; all others scale with it. blocks: residual
-    blocks of a generator, in the paper 9, and 6 for pictures of 128 pixels.
+    width: the number of channels of the first layers, 64 in the paper; all others scale with it. blocks: the
+    number of residual blocks of a generator, 9 in the paper, and 6 for images of 128 pixels.
 
-    Convolutions begin at N(0, 0.02), their biases at 0.
+    The weights of convolutions begin at N(0, 0.02), their biases at 0.
     """
 
     def __init__(self, width: int = 64, blocks: int = 9, *, rngs: nnx.Rngs):
@@ -104,7 +109,8 @@ class CycleGAN(nnx.Module):
         convolutions = [m for m in modules if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
         nn.init.redraw(convolutions, nn.init.normal(0, 0.02), lambda shape: 1, rngs)
         for module in convolutions:
-            module.bias = nnx.Param(jnp.zeros_like(module.bias))
+            if module.bias is not None:
+                module.bias = nnx.Param(jnp.zeros_like(module.bias[...]))
 
 
 MODELS = {"cyclegan": CycleGAN}

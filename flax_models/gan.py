@@ -2,13 +2,14 @@
 
 dcgan, wgan, wgan_gp: after Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep
 Convolutional Generative Adversarial Networks" (2016), in the form that PyTorch courses teach: batch norm
-after the ReLU, none in the discriminator. cgan: the same, told the class (Mirza & Osindero, "Conditional
-Generative Adversarial Nets", 2014). dcgan64: the paper's own form, for 64x64 pictures, as PyTorch's example
-has it.
+follows the ReLU, and the discriminator has none. cgan: the same with the class as a further input (Mirza &
+Osindero, "Conditional Generative Adversarial Nets", 2014). dcgan64: the paper's own form for 64x64 images, as
+in PyTorch's example.
 
-A generator's `noise_shape` is the shape of one example of its noise.
+A generator's `latent_shape` is the shape of one latent.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -16,12 +17,12 @@ from flax_models import layers as nn
 
 
 class DCGANGenerator(nnx.Module):
-    """Noise (N, noise_features), uniform in [-1, 1] -> images (N, 28, 28, 1) in [-1, 1]."""
+    """Latents (N, latent_features), uniform in [-1, 1] -> images (N, 28, 28, 1) in [-1, 1]."""
 
-    def __init__(self, noise_features: int, hidden_features: int, channels: int, *, rngs: nnx.Rngs):
-        self.noise_shape = (noise_features,)
+    def __init__(self, latent_features: int, hidden_features: int, channels: int, *, rngs: nnx.Rngs):
+        self.latent_shape = (latent_features,)
         self.fc = nn.Sequential(
-            nn.Linear(noise_features, hidden_features, rngs=rngs),
+            nn.Linear(latent_features, hidden_features, rngs=rngs),
             nn.ReLU(),
             nn.BatchNorm1d(hidden_features),
             nn.Linear(hidden_features, 2 * channels * 7 * 7, rngs=rngs),
@@ -37,12 +38,12 @@ class DCGANGenerator(nnx.Module):
             nn.Tanh(),  # (N, 28, 28, 1)
         )
 
-    def __call__(self, noise):
-        return self.conv(self.fc(noise))
+    def __call__(self, latent: jax.Array) -> jax.Array:
+        return self.conv(self.fc(latent))
 
 
 class DCGANDiscriminator(nnx.Module):
-    """Images (N, 28, 28, in_channels) in [-1, 1] -> logits (N, 1), high for real."""
+    """Images (N, 28, 28, in_channels) in [-1, 1] -> logits (N, 1), high for real images."""
 
     def __init__(self, hidden_features: int, channels: int, in_channels: int = 1, *, rngs: nnx.Rngs):
         self.conv = nn.Sequential(
@@ -60,43 +61,43 @@ class DCGANDiscriminator(nnx.Module):
             nn.Linear(hidden_features, 1, rngs=rngs),
         )
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.fc(self.conv(images))
 
 
 class DCGAN(nnx.Module):
-    """Generator and discriminator for 28x28x1 images; the options scale the widths."""
+    """Generator and discriminator for 28x28x1 images; the options set the widths."""
 
     def __init__(
-        self, noise_features: int = 96, hidden_features: int = 1024, channels: int = 64, *, rngs: nnx.Rngs
+        self, latent_features: int = 96, hidden_features: int = 1024, channels: int = 64, *, rngs: nnx.Rngs
     ):
-        self.generator = DCGANGenerator(noise_features, hidden_features, channels, rngs=rngs)
+        self.generator = DCGANGenerator(latent_features, hidden_features, channels, rngs=rngs)
         self.discriminator = DCGANDiscriminator(hidden_features, channels, rngs=rngs)
 
 
 class ConditionalGenerator(nnx.Module):
-    """Noise (N, noise_features) and classes (N,) -> images (N, 28, 28, 1) in [-1, 1].
+    """Latents (N, latent_features) and classes (N,) -> images (N, 28, 28, 1) in [-1, 1].
 
-    The class goes in as an embedding that the noise is multiplied by, as in Odena et al., "Conditional Image
-    Synthesis with Auxiliary Classifier GANs" (2017). Joined to the noise instead, the generator left
-    the noise aside: on the embedded digits every class became one picture.
+    The latent is multiplied by an embedding of the class, as in Odena et al., "Conditional Image Synthesis
+    with Auxiliary Classifier GANs" (2017). When the embedding was concatenated to the latent, the generator
+    ignored the latent: on the embedded digits it made one image per class.
     """
 
     def __init__(
-        self, num_classes: int, noise_features: int, hidden_features: int, channels: int, *, rngs: nnx.Rngs
+        self, num_classes: int, latent_features: int, hidden_features: int, channels: int, *, rngs: nnx.Rngs
     ):
-        self.noise_shape = (noise_features,)
-        self.embedding = nn.Embedding(num_classes, noise_features, rngs=rngs)
-        self.body = DCGANGenerator(noise_features, hidden_features, channels, rngs=rngs)
+        self.latent_shape = (latent_features,)
+        self.embedding = nn.Embedding(num_classes, latent_features, rngs=rngs)
+        self.body = DCGANGenerator(latent_features, hidden_features, channels, rngs=rngs)
 
-    def __call__(self, noise, labels):
-        return self.body(noise * self.embedding(labels))
+    def __call__(self, latent: jax.Array, labels: jax.Array) -> jax.Array:
+        return self.body(latent * self.embedding(labels))
 
 
 class ConditionalDiscriminator(nnx.Module):
-    """Images (N, 28, 28, 1) in [-1, 1] and classes (N,) -> logits (N, 1), high for real and of that class.
+    """Images (N, 28, 28, 1) in [-1, 1] and classes (N,) -> logits (N, 1), high for real images of that class.
 
-    The class goes in as an embedding of 28x28 numbers, the second channel.
+    The second input channel is an embedding of the class, 28x28 numbers.
     """
 
     def __init__(self, num_classes: int, hidden_features: int, channels: int, *, rngs: nnx.Rngs):
@@ -104,31 +105,31 @@ class ConditionalDiscriminator(nnx.Module):
         self.plane = nn.Unflatten(1, (1, 28, 28))
         self.body = DCGANDiscriminator(hidden_features, channels, in_channels=2, rngs=rngs)
 
-    def __call__(self, images, labels):
+    def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
         return self.body(jnp.concatenate([images, self.plane(self.embedding(labels))], axis=-1))
 
 
 class CGAN(nnx.Module):
-    """DCGAN, both halves of which are told the class."""
+    """DCGAN with the class as a further input of both generator and discriminator."""
 
     def __init__(
-        self, num_classes: int = 10, noise_features: int = 96, hidden_features: int = 1024,
+        self, num_classes: int = 10, latent_features: int = 96, hidden_features: int = 1024,
         channels: int = 64, *, rngs: nnx.Rngs,
     ):  # fmt: skip
         self.generator = ConditionalGenerator(
-            num_classes, noise_features, hidden_features, channels, rngs=rngs
+            num_classes, latent_features, hidden_features, channels, rngs=rngs
         )
         self.discriminator = ConditionalDiscriminator(num_classes, hidden_features, channels, rngs=rngs)
 
 
 class DCGAN64Generator(nnx.Module):
-    """Noise (N, 1, 1, noise_features), N(0, 1) -> images (N, 64, 64, 3) in [-1, 1]."""
+    """Latents (N, 1, 1, latent_features), N(0, 1) -> images (N, 64, 64, 3) in [-1, 1]."""
 
-    def __init__(self, noise_features: int, channels: int, *, rngs: nnx.Rngs):
-        self.noise_shape = (1, 1, noise_features)
+    def __init__(self, latent_features: int, channels: int, *, rngs: nnx.Rngs):
+        self.latent_shape = (1, 1, latent_features)
         wide = {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False, "rngs": rngs}
         self.main = nn.Sequential(
-            nn.ConvTranspose2d(noise_features, 8 * channels, 4, bias=False, rngs=rngs),
+            nn.ConvTranspose2d(latent_features, 8 * channels, 4, bias=False, rngs=rngs),
             nn.BatchNorm2d(8 * channels),
             nn.ReLU(),  # (N, 4, 4, 512)
             nn.ConvTranspose2d(8 * channels, 4 * channels, **wide),
@@ -144,8 +145,8 @@ class DCGAN64Generator(nnx.Module):
             nn.Tanh(),  # (N, 64, 64, 3)
         )
 
-    def __call__(self, noise):
-        return self.main(noise)
+    def __call__(self, latent: jax.Array) -> jax.Array:
+        return self.main(latent)
 
 
 class DCGAN64Discriminator(nnx.Module):
@@ -170,20 +171,21 @@ class DCGAN64Discriminator(nnx.Module):
             nn.Flatten(),  # (N, 1)
         )
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.main(images)
 
 
 class DCGAN64(nnx.Module):
     """The paper's DCGAN for 64x64x3 images, without biases.
 
-    initial_std: convolutions begin at N(0, initial_std^2), scales of batch norm at N(1, initial_std^2).
+    initial_std: the weights of convolutions begin at N(0, initial_std^2), those of batch norm at
+    N(1, initial_std^2).
     """
 
     def __init__(
-        self, noise_features: int = 100, channels: int = 64, initial_std: float = 0.02, *, rngs: nnx.Rngs
+        self, latent_features: int = 100, channels: int = 64, initial_std: float = 0.02, *, rngs: nnx.Rngs
     ):
-        self.generator = DCGAN64Generator(noise_features, channels, rngs=rngs)
+        self.generator = DCGAN64Generator(latent_features, channels, rngs=rngs)
         self.discriminator = DCGAN64Discriminator(channels, rngs=rngs)
         modules = [module for _, module in nnx.iter_modules(self)]
         for kinds, mean in (((nn.Conv2d, nn.ConvTranspose2d), 0.0), ((nn.BatchNorm2d,), 1.0)):

@@ -1,10 +1,11 @@
-"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2015), as torchvision has it.
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2015), in torchvision's form.
 
-The same keys and shapes, so that its published weights load; with batch norm, and with its known
-slip: what the paper calls a 5x5 convolution is one of 3x3. InceptionA is the first block of
-"Rethinking the Inception Architecture for Computer Vision" (2016).
+The keys and shapes are torchvision's, so its published weights load. Two differences from the paper are
+torchvision's: there is batch norm, and the paper's 5x5 convolutions are 3x3 (a known mistake). InceptionA is
+the first block of "Rethinking the Inception Architecture for Computer Vision" (2016).
 """
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -12,7 +13,7 @@ from flax_models import layers as nn
 
 
 class BasicConv2d(nnx.Module):
-    """Convolution without bias, batch norm with eps 1e-3, ReLU."""
+    """A convolution without bias, batch norm with eps 1e-3, and a ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
@@ -24,14 +25,14 @@ class BasicConv2d(nnx.Module):
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
         self.relu = nn.ReLU()
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.relu(self.bn(self.conv(x)))
 
 
 class Inception(nnx.Module):
-    """Four branches side by side: (N, H, W, in_channels) -> (N, H, W, ch1x1 + ch3x3 + ch5x5 + pool_proj).
+    """Four parallel branches: (N, H, W, in_channels) -> (N, H, W, ch1x1 + ch3x3 + ch5x5 + pool_proj).
 
-    ch3x3red, ch5x5red: the channels to which a 1x1 convolution reduces the input before.
+    ch3x3red, ch5x5red: the number of channels to which a 1x1 convolution reduces the input first.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Inception(nnx.Module):
             BasicConv2d(in_channels, pool_proj, 1, rngs=rngs),
         )
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         branches = [self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)]
         return jnp.concatenate(branches, axis=-1)
 
@@ -71,7 +72,7 @@ class InceptionAux(nnx.Module):
         self.dropout = nn.Dropout(dropout, rngs=rngs)
         self.fc2 = nn.Linear(8 * channels, num_classes, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = self.flatten(self.conv(self.avgpool(x)))
         return self.fc2(self.dropout(self.relu(self.fc1(x))))
 
@@ -79,10 +80,10 @@ class InceptionAux(nnx.Module):
 class GoogLeNet(nnx.Module):
     """Images (N, H, W, 3) -> logits (N, num_classes).
 
-    With aux_logits, in training: (logits, aux2, aux1), each (N, num_classes), the auxiliary heads'
-    to be weighted 0.3 in the loss. transform_input: take images normalised by ImageNet's mean and
-    deviation to the [-1, 1] that the published weights were trained on. width: the channels of the
-    first convolution, a multiple of 8; all others scale with it.
+    With aux_logits the result in training is (logits, aux2, aux1), each (N, num_classes); the loss weights
+    the two auxiliary heads by 0.3. transform_input: whether images that are normalised by ImageNet's mean and
+    deviation are first mapped to [-1, 1], the range that the published weights were trained on. width: the
+    number of channels of the first convolution, a multiple of 8; all others scale with it.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class GoogLeNet(nnx.Module):
         if width < 8 or width % 8:
             raise ValueError(f"googlenet's width must be a multiple of 8, got {width}")
         self.aux_logits, self.transform_input = aux_logits, transform_input
-        self.deterministic = False  # set by module.train() and module.eval()
+        self.deterministic = False  # module.train() and module.eval() set it
 
         def scaled(*counts: int) -> list[int]:
             return [count * width // 64 for count in counts]
@@ -114,8 +115,12 @@ class GoogLeNet(nnx.Module):
         self.inception5a = Inception(*scaled(832, 256, 160, 320, 32, 128, 128), rngs=rngs)
         self.inception5b = Inception(*scaled(832, 384, 192, 384, 48, 128, 128), rngs=rngs)
         if aux_logits:
-            self.aux1 = InceptionAux(*scaled(512, 128), num_classes, dropout_aux, rngs=rngs)
-            self.aux2 = InceptionAux(*scaled(528, 128), num_classes, dropout_aux, rngs=rngs)
+            self.aux1 = InceptionAux(
+                *scaled(512, 128), num_classes=num_classes, dropout=dropout_aux, rngs=rngs
+            )
+            self.aux2 = InceptionAux(
+                *scaled(528, 128), num_classes=num_classes, dropout=dropout_aux, rngs=rngs
+            )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout, rngs=rngs)
@@ -123,7 +128,7 @@ class GoogLeNet(nnx.Module):
         modules = [m for _, m in nnx.iter_modules(self) if isinstance(m, nn.Conv2d | nn.Linear)]
         nn.init.redraw(modules, nn.init.trunc_normal(std=0.01, a=-2, b=2), lambda shape: 1, rngs)
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array | tuple[jax.Array, jax.Array, jax.Array]:
         if self.transform_input:
             images = self._transformed(images)
         x = self.maxpool1(self.conv1(images))
@@ -138,8 +143,8 @@ class GoogLeNet(nnx.Module):
             return logits, self.aux2(late), self.aux1(early)
         return logits
 
-    def _transformed(self, images):
-        """x * deviation + mean is in [0, 1]; that to [-1, 1]."""
+    def _transformed(self, images: jax.Array) -> jax.Array:
+        """The images mapped to [-1, 1]; images * deviation + mean is in [0, 1]."""
         red = images[..., 0:1] * (0.229 / 0.5) + (0.485 - 0.5) / 0.5
         green = images[..., 1:2] * (0.224 / 0.5) + (0.456 - 0.5) / 0.5
         blue = images[..., 2:3] * (0.225 / 0.5) + (0.406 - 0.5) / 0.5
@@ -147,9 +152,9 @@ class GoogLeNet(nnx.Module):
 
 
 class InceptionA(nnx.Module):
-    """Four branches side by side: (N, H, W, in_channels) -> (N, H, W, 224 + pool_features).
+    """Four parallel branches: (N, H, W, in_channels) -> (N, H, W, 224 + pool_features).
 
-    The second is a true 5x5 convolution, the third two of 3x3, the fourth an average pool.
+    The second branch has a true 5x5 convolution, the third two 3x3 ones, the fourth an average pool.
     """
 
     def __init__(self, in_channels: int, pool_features: int, *, rngs: nnx.Rngs):
@@ -168,7 +173,7 @@ class InceptionA(nnx.Module):
             BasicConv2d(in_channels, pool_features, 1, rngs=rngs),
         )
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         branches = [self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)]
         return jnp.concatenate(branches, axis=-1)
 

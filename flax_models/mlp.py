@@ -1,12 +1,13 @@
-"""Multilayer perceptrons for 28x28 images: one with plain ReLUs, one with batch norm before them."""
+"""Multilayer perceptrons for 28x28 images: one with ReLUs, one with batch norm before each ReLU."""
 
+import jax
 from flax import nnx
 
 from flax_models import layers as nn
 
 
 class FashionMLP(nnx.Module):
-    """Images (N, 28, 28, 1) -> logits (N, num_classes); two hidden layers of hidden_features."""
+    """Images (N, 28, 28, 1) -> logits (N, num_classes); two hidden layers of hidden_features units."""
 
     def __init__(self, num_classes: int = 10, hidden_features: int = 512, *, rngs: nnx.Rngs):
         self.fc = nn.Sequential(
@@ -18,12 +19,15 @@ class FashionMLP(nnx.Module):
             nn.Linear(hidden_features, num_classes, rngs=rngs),
         )
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.fc(images)
 
 
 class MLPBatchNorm(nnx.Module):
-    """Images (N, 28, 28, 1) -> logits (N, num_classes); the second hidden layer a third of the first."""
+    """Images (N, 28, 28, 1) -> logits (N, num_classes).
+
+    The first hidden layer has hidden_features units, the second a third of them.
+    """
 
     def __init__(self, num_classes: int = 10, hidden_features: int = 300, *, rngs: nnx.Rngs):
         self.fc = nn.Sequential(
@@ -37,7 +41,7 @@ class MLPBatchNorm(nnx.Module):
             nn.Linear(hidden_features // 3, num_classes, rngs=rngs),
         )
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.fc(images)
 
 

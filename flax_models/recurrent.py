@@ -1,5 +1,6 @@
-"""Networks on sequences: regressors of a series, a trigram language model, a part-of-speech tagger."""
+"""Networks on sequences: regressors of time series, a trigram language model, a part-of-speech tagger."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -9,8 +10,11 @@ from flax_models import layers as nn
 class _Regressor(nnx.Module):
     """Windows of values (T, N, input_features) -> the next value at every step (T, N, 1).
 
-    A recurrent network of num_layers, hidden_features wide, from a state of zeros, and one linear layer.
+    A recurrent network with num_layers layers of hidden_features units starts from a zero state; one linear
+    layer follows. A subclass sets `layer`.
     """
+
+    layer: type[nn.RNN | nn.LSTM | nn.GRU]
 
     def __init__(
         self, input_features: int = 2, hidden_features: int = 4, num_layers: int = 2, *, rngs: nnx.Rngs
@@ -18,7 +22,7 @@ class _Regressor(nnx.Module):
         self.rnn = self.layer(input_features, hidden_features, num_layers, rngs=rngs)
         self.fc = nn.Linear(hidden_features, 1, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         output, _ = self.rnn(x)
         return self.fc(output)
 
@@ -39,7 +43,7 @@ class GRURegressor(_Regressor):
 
 
 class NGramLanguageModel(nnx.Module):
-    """Two words (N, 2) int -> logits of the word that follows (N, vocabulary_size).
+    """Two words (N, 2) int -> logits of the next word (N, vocabulary_size).
 
     Y. Bengio et al., "A neural probabilistic language model" (2003).
     """
@@ -55,7 +59,7 @@ class NGramLanguageModel(nnx.Module):
             nn.Linear(hidden_features, vocabulary_size, rngs=rngs),
         )
 
-    def __call__(self, words):
+    def __call__(self, words: jax.Array) -> jax.Array:
         x = self.embedding(words)
         return self.fc(x.reshape(x.shape[0], -1))
 
@@ -63,9 +67,10 @@ class NGramLanguageModel(nnx.Module):
 class LSTMTagger(nnx.Module):
     """Words of sentences -> logits of their tags (N, L, num_tags).
 
-    words: (N, L) int. characters: (N, L, C) int, the letters of each word. lengths: (N, L) int, how many
-    of the C letters are the word's, from 1; those behind them change nothing, nor do words behind the end
-    of a sentence. The last row of each table is for what was never seen.
+    words: (N, L) int. characters: (N, L, C) int, the letters of each word. lengths: (N, L) int, the number of
+    letters of each word, at least 1. Letters after the end of a word have no effect on the logits, and words
+    after the end of a sentence have none on those before. The last row of each embedding is for unknown words
+    and letters.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class LSTMTagger(nnx.Module):
         self.lstm = nn.LSTM(word_features + character_hidden, hidden_features, batch_first=True, rngs=rngs)
         self.fc = nn.Linear(hidden_features, num_tags, rngs=rngs)
 
-    def __call__(self, words, characters, lengths):
+    def __call__(self, words: jax.Array, characters: jax.Array, lengths: jax.Array) -> jax.Array:
         spelling = self.character_embedding(characters.reshape(-1, characters.shape[-1]))
         output, _ = self.character_lstm(spelling)  # (N * L, C, character_hidden)
         last = lengths.reshape(-1, 1, 1) - 1

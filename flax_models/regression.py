@@ -1,8 +1,9 @@
-"""Regression: the smallest networks, each one or two Linear layers.
+"""Regression: the smallest networks, with one or two Linear layers.
 
-two_layer_net is the network of PyTorch's first tutorial: no biases, weights of unit variance.
+two_layer_net is the network of PyTorch's first tutorial: it has no biases, and weights of unit variance.
 """
 
+import jax
 from flax import nnx
 
 from flax_models import layers as nn
@@ -14,17 +15,17 @@ class LinearRegression(nnx.Module):
     def __init__(self, *, rngs: nnx.Rngs):
         self.linear = nn.Linear(1, 1, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.linear(x)
 
 
 class PolynomialRegression(nnx.Module):
-    """A cubic: the powers (x, x^2, x^3) as (N, 3) -> y (N, 1)."""
+    """A cubic polynomial: the powers (x, x^2, x^3) as (N, 3) -> y (N, 1)."""
 
     def __init__(self, *, rngs: nnx.Rngs):
         self.linear = nn.Linear(3, 1, rngs=rngs)
 
-    def __call__(self, powers):
+    def __call__(self, powers: jax.Array) -> jax.Array:
         return self.linear(powers)
 
 
@@ -35,12 +36,12 @@ class LogisticRegression(nnx.Module):
         self.linear = nn.Linear(2, 1, rngs=rngs)
         self.sigmoid = nn.Sigmoid()
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.sigmoid(self.linear(x))
 
 
 class TwoLayerNet(nnx.Module):
-    """(N, in_features) -> (N, out_features) through one ReLU; no biases, weights N(0, 1)."""
+    """(N, in_features) -> (N, out_features) with one ReLU, no biases, and weights N(0, 1)."""
 
     def __init__(
         self, in_features: int = 1000, hidden_features: int = 100, out_features: int = 10, *, rngs: nnx.Rngs
@@ -51,7 +52,7 @@ class TwoLayerNet(nnx.Module):
         for fc in (self.fc1, self.fc2):
             fc.weight.set_value(nn.init.normal()(rngs.params(), fc.weight.shape, fc.weight.dtype))
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.fc2(self.relu(self.fc1(x)))
 
 

@@ -1,12 +1,13 @@
 """Residual networks: He et al., "Deep Residual Learning for Image Recognition" (2016).
 
-resnet18, resnet34 and resnet50 are torchvision's: the same keys, shapes and initialisation, so that
-its published weights load. resnet_cifar is a small one for 32x32 images with a block of its own.
+resnet18, resnet34 and resnet50 have torchvision's keys, shapes and initialisation, so its published weights
+load. resnet_cifar is a small network for 32x32 images with a block of its own.
 """
 
 import math
 from collections.abc import Sequence
 
+import jax
 from flax import nnx
 
 from flax_models import layers as nn
@@ -30,7 +31,7 @@ class BasicBlock(nnx.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.downsample = _downsample(in_channels, channels, stride, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return self.relu(y + self.downsample(x))
@@ -39,7 +40,8 @@ class BasicBlock(nnx.Module):
 class Bottleneck(nnx.Module):
     """1x1, 3x3, 1x1 convolutions: (N, H, W, in_channels) -> (N, H/stride, W/stride, 4 * channels).
 
-    The 3x3 convolution has the stride: torchvision's choice (v1.5), not the paper's.
+    The 3x3 convolution has the stride, as in torchvision (v1.5). In the paper the first 1x1 convolution has
+    it.
     """
 
     expansion = 4
@@ -54,7 +56,7 @@ class Bottleneck(nnx.Module):
         self.relu = nn.ReLU()
         self.downsample = _downsample(in_channels, 4 * channels, stride, rngs=rngs)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -62,7 +64,7 @@ class Bottleneck(nnx.Module):
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int, *, rngs: nnx.Rngs):
-    """The shortcut: the input itself, or its projection where the shape changes."""
+    """The shortcut: the identity, or a projection where the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(
@@ -72,7 +74,7 @@ def _downsample(in_channels: int, out_channels: int, stride: int, *, rngs: nnx.R
 
 
 def _stage(block, count: int, in_channels: int, channels: int, stride: int, *, rngs: nnx.Rngs):
-    """`count` blocks in a row, the first of which has the stride."""
+    """A sequence of `count` blocks; the first one has the stride."""
     blocks = [block(in_channels, channels, stride, rngs=rngs)]
     for _ in range(1, count):
         blocks.append(block(channels * block.expansion, channels, rngs=rngs))
@@ -80,9 +82,9 @@ def _stage(block, count: int, in_channels: int, channels: int, stride: int, *, r
 
 
 class ResNet(nnx.Module):
-    """Images (N, H, W, 3) -> logits (N, num_classes); width: the channels of the first stage.
+    """Images (N, H, W, 3) -> logits (N, num_classes); width: the number of channels of the first stage.
 
-    A subclass says which block, and how many of them each of the four stages has.
+    A subclass sets the block, and the number of blocks of each of the four stages.
     """
 
     block: type[BasicBlock | Bottleneck]
@@ -104,7 +106,7 @@ class ResNet(nnx.Module):
         convolutions = [module for _, module in nnx.iter_modules(self) if isinstance(module, nn.Conv2d)]
         nn.init.redraw(convolutions, nn.init.normal(), kaiming_fan_out, rngs)
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.flatten(self.avgpool(x)))
@@ -131,8 +133,8 @@ class ResNet50(ResNet):
 class CIFARBlock(nnx.Module):
     """Two 3x3 convolutions: (N, H, W, in_channels) -> (N, H/stride, W/stride, channels).
 
-    Oddities: a ReLU on the residual before the sum, besides the one after it; and where the shape
-    changes, a shortcut convolution with bias and without batch norm.
+    Two peculiarities: the residual has a ReLU before the sum, besides the ReLU after it; and where the shape
+    changes, the shortcut is a convolution with bias and without batch norm.
     """
 
     expansion = 1
@@ -152,14 +154,14 @@ class CIFARBlock(nnx.Module):
             self.shortcut = nn.Conv2d(in_channels, channels, 1, stride=stride, rngs=rngs)
         self.relu = nn.ReLU()
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.relu(self.residual(x) + self.shortcut(x))
 
 
 class ResNetCIFAR(nnx.Module):
-    """Images (N, 32, 32, 3) -> logits (N, num_classes); width: the channels of the first stage.
+    """Images (N, 32, 32, 3) -> logits (N, num_classes); width: the number of channels of the first stage.
 
-    Oddity: neither batch norm nor ReLU follows the first convolution.
+    Neither batch norm nor a ReLU follows the first convolution.
     """
 
     def __init__(self, num_classes: int = 10, width: int = 64, *, rngs: nnx.Rngs):
@@ -173,17 +175,17 @@ class ResNetCIFAR(nnx.Module):
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(8 * width, num_classes, rngs=rngs)
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         x = self.maxpool(self.conv(images))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.flatten(self.avgpool(x)))
 
 
 class ResBlock(nnx.Module):
-    """A block to build with: (N, H, W, in_channels) -> (N, H, W, out_channels).
+    """A residual block for models of your own: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
-    Two 3x3 convolutions with batch norm, plus the input, projected where the channels change. No
-    ReLU follows the sum.
+    The result is two 3x3 convolutions with batch norm, plus the input. A projection replaces the input where
+    the number of channels changes. No ReLU follows the sum.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
@@ -201,7 +203,7 @@ class ResBlock(nnx.Module):
                 nn.Conv2d(in_channels, out_channels, 1, rngs=rngs), nn.BatchNorm2d(out_channels)
             )
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.residual(x) + self.shortcut(x)
 
 

@@ -1,8 +1,9 @@
-"""VGG: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition"
-(2015), as torchvision has it: the same keys, shapes and initialisation, so that its published
-weights load.
+"""VGG: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
+
+The keys, shapes and initialisation are torchvision's, so its published weights load.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -13,8 +14,8 @@ from flax_models.resnet import kaiming_fan_out
 class VGG(nnx.Module):
     """Images (N, H, W, 3) -> logits (N, num_classes), H and W at least 32.
 
-    width: the channels of the first stage; later ones have 2, 4, 8 and 8 times as many. A subclass
-    says how many convolutions each of the five stages has, and whether batch norm follows them.
+    width: the number of channels of the first stage; the later stages have 2, 4, 8 and 8 times as many. A
+    subclass sets the number of convolutions of each of the five stages, and whether batch norm follows them.
     """
 
     stages: tuple[int, ...]
@@ -51,9 +52,10 @@ class VGG(nnx.Module):
         nn.init.redraw(convolutions, nn.init.normal(), kaiming_fan_out, rngs)
         nn.init.redraw(linears, nn.init.normal(0, 0.01), lambda shape: 1, rngs)
         for module in (*convolutions, *linears):
-            module.bias = nnx.Param(jnp.zeros_like(module.bias))
+            if module.bias is not None:
+                module.bias = nnx.Param(jnp.zeros_like(module.bias[...]))
 
-    def __call__(self, images):
+    def __call__(self, images: jax.Array) -> jax.Array:
         return self.classifier(self.flatten(self.avgpool(self.features(images))))
 
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from convert.twins import TWINS
-from train.config import Recipe
-from train.recipes import RECIPES
+from train.recipes import RECIPES, Recipe
 
 # On tensors as small as these a second thread only waits, and waits busily.
 torch.set_num_threads(1)
@@ -48,7 +47,7 @@ def tiny_recipe(model: str = "dcgan", **fields) -> Recipe:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory, data_dir) -> Path:
     """The folder of a finished tiny run of dcgan."""
-    from train.loop import train
+    from train.engine.loop import train
 
     workdir = tmp_path_factory.mktemp("runs") / "dcgan"
     train(tiny_recipe(), workdir, data_dir)

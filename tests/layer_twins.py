@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 import torch_models.layers
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.tolerances import TOLERANCES, difference
 from flax_models import layers
 
 FORWARD, GRADIENT = TOLERANCES["float64"].forward, TOLERANCES["float64"].gradient

@@ -13,23 +13,24 @@ from torch.distributions import Normal, kl_divergence
 
 import torch_models
 from convert import to_torch
-from convert.compare import output_difference, to_torch_input
-from convert.export import check_export, export_torchscript
-from convert.lockstep import build_torch_optimizers
+from convert.certificate.calls import output_difference, to_torch_input
+from convert.certificate.tolerances import TOLERANCES
+from convert.formats.alone import check_export
+from convert.formats.torchscript import export_torchscript
+from convert.optimizers import build_torch_optimizers
 from convert.summary import summarise
-from convert.tolerances import TOLERANCES
 from convert.twins import find_twin
 from tests.conftest import tiny_recipe
-from torch_models.steps import STEPS
+from torch_models.steps import REFERENCE_STEPS
 from train.data.load import Source
-from train.evaluation import Evaluation
-from train.loop import train
-from train.recipes import RECIPES
-from train.report import read_metrics
-from train.runs import load_recipe_data, load_run
-from train.state import build_model
+from train.engine.evaluation import Evaluation
+from train.engine.loop import train
+from train.engine.metrics import read_metrics
+from train.engine.runs import load_run
+from train.recipes import RECIPES, load_recipe_data
 from train.tasks import build_task
 from train.tasks.autoencode import COLUMNS
+from train.tasks.models import build_model
 
 AUTOENCODERS = ("autoencoder", "conv_autoencoder", "vae")
 # What each layer with parameters, and each max-pool, puts out, as MODELS has it; channels last.
@@ -115,7 +116,7 @@ def step_losses(model):
     task = build_task(recipe, ours)
     image = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1))
     noise = task.draw(jax.random.key(0), 4)
-    _, losses = jax.jit(task.step)(task.state(), {"image": jnp.asarray(image)}, noise)
+    _, losses = jax.jit(task.step)(task.initial_state(), {"image": jnp.asarray(image)}, noise)
     return losses, image, noise, ours
 
 
@@ -144,7 +145,7 @@ def test_the_reference_step_has_the_losses_of_its_task():
     recipe = tiny_recipe("vae")
     model = torch_models.MODELS["vae"](**recipe.options)
     before = [p.clone() for p in model.parameters()]
-    step = STEPS["autoencode"](model, build_torch_optimizers(recipe, model), **recipe.step_options)
+    step = REFERENCE_STEPS["autoencode"](model, build_torch_optimizers(recipe, model), **recipe.step_options)
     losses = step({"image": torch.rand(4, 1, 28, 28)}, {"eps": torch.randn(4, 20)})
     assert losses["loss"] == losses["reconstruction_loss"] + losses["kl_loss"]
     assert all(not a.equal(b) for a, b in zip(before, model.parameters(), strict=True))
@@ -190,7 +191,7 @@ def test_pictures_show_something_and_change_as_training_goes(runs, model, names)
 
 def test_below_a_row_of_test_pictures_are_their_reconstructions(runs, data_dir, tmp_path):
     task, state, data = loaded(runs["conv_autoencoder"], data_dir)
-    task.save_pictures(state, data, lambda name: tmp_path / f"{name}.png")
+    task.save_images(state, data, lambda name: tmp_path / f"{name}.png")
     rows = from_pixels(tmp_path / "reconstructions.png").reshape(-1, 2, COLUMNS, 28, 28)
     places = np.linspace(0, len(data.test["image"]) - 1, 2 * COLUMNS).round().astype(int)
     originals = data.test["image"][places]
@@ -202,7 +203,7 @@ def test_below_a_row_of_test_pictures_are_their_reconstructions(runs, data_dir, 
 
 def test_a_walk_goes_from_one_reconstruction_to_that_of_another_class(runs, data_dir, tmp_path):
     task, state, data = loaded(runs["vae"], data_dir)
-    task.save_pictures(state, data, lambda name: tmp_path / f"{name}.png")
+    task.save_images(state, data, lambda name: tmp_path / f"{name}.png")
     walk = from_pixels(tmp_path / "walk.png")
     sheet = from_pixels(tmp_path / "reconstructions.png").reshape(-1, 2, COLUMNS, 28, 28)[:, 1]
     sheet = sheet.reshape(-1, 28, 28)
@@ -231,7 +232,7 @@ def test_a_split_that_is_read_from_disk_gives_the_same_pictures(runs, data_dir, 
     first = {name: array[:40] for name, array in data.train.items()}
     for folder, split in (("arrays", first), ("source", Rows())):  # and there is no test split
         without = data._replace(train=split, test=None)
-        task.save_pictures(state, without, lambda name, folder=folder: tmp_path / folder / f"{name}.png")
+        task.save_images(state, without, lambda name, folder=folder: tmp_path / folder / f"{name}.png")
     for name in ("reconstructions", "walk", "codes"):
         arrays, source = (tmp_path / folder / f"{name}.png" for folder in ("arrays", "source"))
         assert arrays.read_bytes() == source.read_bytes()
@@ -239,8 +240,8 @@ def test_a_split_that_is_read_from_disk_gives_the_same_pictures(runs, data_dir, 
 
 def test_a_vae_generates_from_codes_that_it_draws(runs, data_dir):
     task, state, _ = loaded(runs["vae"], data_dir)
-    assert task.code_shape == (20,) and task.labelled is False
-    codes = task.draw_codes(jax.random.key(1), 500)
+    assert task.latent_shape == (20,) and task.labelled is False
+    codes = task.draw_latents(jax.random.key(1), 500)
     assert codes.shape == (500, 20)
     assert abs(float(codes.mean())) < 0.05 and float(codes.std()) == pytest.approx(1, abs=0.05)
     images = jax.jit(task.generate)(state, codes)
@@ -253,14 +254,14 @@ def test_a_vae_generates_from_codes_that_it_draws(runs, data_dir):
 @pytest.mark.parametrize(("model", "shape"), [("autoencoder", (3,)), ("conv_autoencoder", (2, 2, 8))])
 def test_a_plain_autoencoder_decodes_the_codes_that_it_is_given(runs, data_dir, model, shape):
     task, state, data = loaded(runs[model], data_dir)
-    assert task.code_shape == shape
+    assert task.latent_shape == shape
     images = jnp.asarray(data.test["image"][:5], jnp.float32) / 127.5 - 1
     codes = task.encode(state, images)
     assert codes.shape == (5, *shape)
     model_ = task.blueprint.eval(state.params, state.buffers)
     np.testing.assert_allclose(jax.jit(task.generate)(state, codes), model_(images)[1], atol=1e-6)
     with pytest.raises(ValueError, match="have no distribution to draw from: give codes to decode"):
-        task.draw_codes(jax.random.key(0), 2)
+        task.draw_latents(jax.random.key(0), 2)
 
 
 @pytest.mark.parametrize(("model", "loss", "suited"), [("vae", "sse", "vae"), ("autoencoder", "vae", "sse")])

@@ -10,15 +10,15 @@ import torch
 
 import torch_models
 from convert import verify
-from convert.compare import to_torch_input
-from convert.lockstep import build_torch_optimizers
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.calls import to_torch_input
+from convert.certificate.tolerances import TOLERANCES, difference
+from convert.optimizers import build_torch_optimizers
 from convert.twins import TWINS, find_twin
 from convert.weights import flat_variables
 from tests.conftest import MODELS
-from torch_models.steps import STEPS
+from torch_models.steps import REFERENCE_STEPS
 from train.recipes import RECIPES
-from train.state import build_model
+from train.tasks.models import build_model
 
 # In float32 the same meanings show, less sharply: one model of each family stands for it.
 IN_FLOAT32 = {"linear_regression", "mlp_bn", "lenet5", "lstm_regressor", "dcgan"}
@@ -70,7 +70,7 @@ def torch_steps(model: str, away: float, steps: int = 20) -> dict[str, torch.Ten
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter *= torch.tensor(1 + away * rng.standard_normal(parameter.shape))
-    step = STEPS[recipe.task](twin, build_torch_optimizers(recipe, twin), **recipe.step_options)
+    step = REFERENCE_STEPS[recipe.task](twin, build_torch_optimizers(recipe, twin), **recipe.step_options)
     for number in range(steps):
         batch = {name: e.draw(rng, 16) for name, e in find_twin(model, recipe.options).batch.items()}
         torch.manual_seed(number)  # of the dropout masks
@@ -132,7 +132,7 @@ def test_a_wrong_eps_fails_and_is_located(eps_of_the_wrong_meaning):
 
 
 def test_a_wrong_learning_rate_shows_in_the_steps_only(monkeypatch):
-    import convert.lockstep as lockstep
+    import convert.certificate.lockstep as lockstep
 
     build = lockstep.build_torch_optimizers
 

@@ -11,7 +11,7 @@ from convert.runs import run_from_torch, run_to_torch
 from convert.weights import ConversionError
 from tests.conftest import tiny_recipe
 from tests.test_run import command
-from train.runs import load_run
+from train.engine.runs import load_run
 
 
 @pytest.fixture(scope="module")

@@ -14,22 +14,22 @@ from PIL import Image
 
 import flax_models
 import torch_models
-from convert.compare import recorded
+from convert.certificate.calls import recorded
 from convert.weights import flat_variables
 from tests.conftest import tiny_recipe
 from tests.layer_twins import QUICK
 from torch_models.steps.cyclegan import CycleGANStep, ImagePool
 from train import frechet
-from train.checkpoint import Checkpoints
 from train.data.feeds import make_feed
 from train.data.load import load_data
 from train.data.sources import Data
-from train.loop import advance
+from train.engine.checkpoints import Checkpoints
+from train.engine.steps import compile_steps
 from train.optim import linear_decay
 from train.recipes import RECIPES
-from train.state import abstract_model, build_model
 from train.tasks import build_task
 from train.tasks.cyclegan import query_pool
+from train.tasks.models import abstract_model, build_model
 
 SMALLEST = {"width": 2, "blocks": 0}
 
@@ -137,7 +137,7 @@ def small_task(build=abstract_model, **fields):
 
 def test_pools_follow_the_pictures_and_may_be_left_out():
     task = small_task(pool_size=3)
-    pools = task.state().extra
+    pools = task.initial_state().extra
     assert pools["pool_a"].shape == pools["pool_b"].shape == (3, 24, 24, 3)
     noise = task.draw(jax.random.key(0), 2)
     assert noise["slot"].max() < 3 and noise["chance"].shape == (2, 2)
@@ -146,7 +146,7 @@ def test_pools_follow_the_pictures_and_may_be_left_out():
     assert pools["pool_a"].shape == (3, 32, 32, 3) and int(pools["pool_count"]) == 2
     assert (past[0] == 1).all() and not past[1].any()
     without = small_task(pool_size=0)
-    assert without.state().extra == {} and without._query_pools({}, fakes, noise) == ({}, fakes)
+    assert without.initial_state().extra == {} and without._query_pools({}, fakes, noise) == ({}, fakes)
 
 
 def test_without_a_pool_torch_judges_new_images_alone():
@@ -229,18 +229,18 @@ def test_the_rate_follows_the_run_and_not_the_optimizers_own_count():
 def test_an_unknown_direction_is_named():
     task = small_task()
     with pytest.raises(ValueError, match="unknown direction 'a_to_c': did you mean a_to_b"):
-        task.translate(task.state(), jnp.zeros((1, 24, 24, 3)), "a_to_c")
+        task.translate(task.initial_state(), jnp.zeros((1, 24, 24, 3)), "a_to_c")
 
 
 # Runs
 
 
 def test_a_run_that_goes_on_ends_on_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr("train.loop.compiler_options", lambda: QUICK)
+    monkeypatch.setattr("train.engine.loop.compiler_options", lambda: QUICK)
     task = small_task(build_model, pool_size=3, steps=6)
     rng = np.random.default_rng(0)
     images = {name: rng.integers(0, 256, (8, 24, 24, 3), np.uint8) for name in ("a", "b")}
-    call = advance(task, make_feed(images, batch_size=2, shuffle=True, seed=0), 1)
+    call = compile_steps(task, make_feed(images, batch_size=2, shuffle=True, seed=0), 1)
 
     def at_the_end(state, first, last):
         feed = make_feed(images, batch_size=2, shuffle=True, seed=0)
@@ -249,13 +249,13 @@ def test_a_run_that_goes_on_ends_on_the_same_bits(tmp_path, monkeypatch):
         assert all(np.isfinite(value) for value in losses.values())
         return state
 
-    half = at_the_end(jax.tree.map(jnp.copy, task.state()), 0, 3)
+    half = at_the_end(jax.tree.map(jnp.copy, task.initial_state()), 0, 3)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(half)
         checkpoints.wait()
         begun = np.asarray(half.extra["pool_a"])
         whole = at_the_end(half, 3, 6)
-        restored, _ = checkpoints.restore(task.state())
+        restored, _ = checkpoints.restore(task.initial_state())
     assert int(whole.step) == 6 and int(whole.extra["pool_count"]) == 3
     assert begun.all((1, 2, 3)).any() and not np.array_equal(begun, whole.extra["pool_a"])
     again = at_the_end(restored, 3, 6)
@@ -265,7 +265,7 @@ def test_a_run_that_goes_on_ends_on_the_same_bits(tmp_path, monkeypatch):
 def test_pictures_show_both_ways_and_back(tmp_path):
     task = small_task(build_model)
     split = {name: np.full((9, 24, 24, 3), value, np.uint8) for name, value in (("a", 40), ("b", 200))}
-    task.save_pictures(task.state(), Data(split, None, {}), lambda name: tmp_path / f"{name}.png")
+    task.save_images(task.initial_state(), Data(split, None, {}), lambda name: tmp_path / f"{name}.png")
     for name, value in (("a_to_b", 40), ("b_to_a", 200)):
         with Image.open(tmp_path / f"{name}.png") as sheet:
             assert sheet.size == (8 * 26 * 2 + 4, 3 * 26 * 2 + 4)  # 8 pictures; what comes of them; and back
@@ -279,8 +279,8 @@ def test_translations_are_judged_against_the_domain_that_they_go_into(tmp_path, 
     test = load_data("digits_to_photos", data_dir, kind="pair").test
     real = {name: test[name].astype(np.float32) / 127.5 - 1 for name in ("a", "b")}
     ideal = {f"{x}_to_{y}": np.concatenate([real[x], real[y], real[x]]) for x, y in ("ab", "ba")}
-    colours = frechet.Judge("mean colours", _colours)
-    monkeypatch.setattr(frechet, "judge_for", lambda *_: colours)
+    colours = frechet.FeatureExtractor("mean colours", _colours)
+    monkeypatch.setattr(frechet, "feature_extractor_for", lambda *_: colours)
     monkeypatch.setattr(frechet, "translate", lambda *_: ideal)
     first, second = frechet.distances(tmp_path, data_dir)
     assert (first.made, second.made) == ("a_to_b", "b_to_a") and first.examples == 1188

@@ -14,10 +14,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from train.data.datasets import DATASETS, KINDS, dataset_argument, find_dataset
-from train.data.digits import Digits
 from train.data.feeds import make_feed
-from train.data.images import PictureSource
+from train.data.images import ImageSource
 from train.data.load import load_data
+from train.data.readers.digits import Digits
 
 
 def test_every_row_can_be_read_in_one_way_and_says_what_it_is():
@@ -178,7 +178,7 @@ def cats_dir(tmp_path_factory):
 def test_photographs_of_all_sizes_are_decoded_on_access(cats_dir):
     train, test, meta = load_data("cats_vs_dogs", cats_dir, kind="image", shape=(24, 24, 3))
     assert (len(train), len(test)) == (18, 2) and meta == {"classes": ["cat", "dog"]}
-    assert isinstance(train, PictureSource) and train.nbytes == 18 * (24 * 24 * 3 + 4)
+    assert isinstance(train, ImageSource) and train.nbytes == 18 * (24 * 24 * 3 + 4)
     for index, example in enumerate([*(train[i] for i in range(18)), test[0], test[1]]):
         assert example["image"].shape == (24, 24, 3) and example["image"].dtype == np.uint8
         expected = [8 * index] * 3 if index % 5 == 0 else [8 * index, 0, 200]

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.data.feeds import FreshFeed, Resident, Streamed, make_feed
-from train.data.sources import Data, Fresh, Source
+from train.data.feeds import GeneratedFeed, InMemory, Streaming, make_feed
+from train.data.sources import Data, Generated, Source
 
 
 class Numbers(Source):
@@ -108,16 +108,16 @@ def test_a_resident_order_is_the_seeds_own_permutation():
 
 
 def test_when_inputs_must_be_asked_for_again():
-    assert KINDS["resident"]().renewal == 3
-    assert KINDS["resident"](shuffle=False).renewal is None
-    assert KINDS["resident"](batch_size=None).renewal is None
-    assert KINDS["streamed"]().renewal == 1
+    assert KINDS["resident"]().refresh_every == 3
+    assert KINDS["resident"](shuffle=False).refresh_every is None
+    assert KINDS["resident"](batch_size=None).refresh_every is None
+    assert KINDS["streamed"]().refresh_every == 1
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_one_call_of_many_steps_takes_the_same_batches(shuffle):
     feed = KINDS["resident"](shuffle=shuffle)
-    steps = feed.renewal or 7  # in order there is no end of an epoch to stop at
+    steps = feed.refresh_every or 7  # in order there is no end of an epoch to stop at
 
     @jax.jit
     def many(inputs):
@@ -136,10 +136,10 @@ def test_all_of_the_data_in_every_step():
 
 def test_a_source_that_fits_is_read_into_memory():
     resident, streamed = (make_feed(Numbers(10), **OPTIONS, limit=limit) for limit in (80, 79))
-    assert isinstance(resident, Resident) and isinstance(streamed, Streamed)
+    assert isinstance(resident, InMemory) and isinstance(streamed, Streaming)
     assert batches(resident) == batches(KINDS["resident"]())
-    assert isinstance(make_feed(Numbers(10), **{**OPTIONS, "take": 9}, limit=79), Resident)
-    assert isinstance(make_feed(arrays(), **OPTIONS, stream=True), Streamed)
+    assert isinstance(make_feed(Numbers(10), **{**OPTIONS, "take": 9}, limit=79), InMemory)
+    assert isinstance(make_feed(arrays(), **OPTIONS, stream=True), Streaming)
 
 
 def test_arrays_can_be_streamed():
@@ -152,10 +152,10 @@ def test_a_feed_goes_on_after_it_was_closed():
 
 
 def test_fresh_batches_follow_from_seed_and_step():
-    data = Data(Fresh(lambda key, size: {"x": jax.random.normal(key, (size, 2))}), None, {})
+    data = Data(Generated(lambda key, size: {"x": jax.random.normal(key, (size, 2))}), None, {})
     feed, other = (make_feed(data, batch_size=5, shuffle=True, seed=seed, take=None) for seed in (0, 1))
-    assert isinstance(feed, FreshFeed)
-    assert (feed.batch_size, feed.size, feed.steps_per_epoch, feed.renewal) == (5, None, 100, None)
+    assert isinstance(feed, GeneratedFeed)
+    assert (feed.batch_size, feed.size, feed.steps_per_epoch, feed.refresh_every) == (5, None, 100, None)
 
     def draw(feed, step):
         return np.asarray(jax.jit(feed.batch)(feed.inputs(step, 1), step)["x"])
@@ -177,4 +177,4 @@ def test_fresh_batches_follow_from_seed_and_step():
 )
 def test_what_fresh_batches_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
-        make_feed(Fresh(lambda key, size: {}), **{**OPTIONS, **options})
+        make_feed(Generated(lambda key, size: {}), **{**OPTIONS, **options})

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from train.data.feeds import make_feed
-from train.data.images import fit_picture, open_picture
+from train.data.images import fit_image, open_image
 from train.data.load import load_data
 
 
@@ -164,7 +164,7 @@ def test_every_mode_becomes_grey_or_colour(tmp_path, mode):
     picture.save(file, **({"transparency": bytes([0] * 256)} if mode == "P" else {}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        opened = open_picture(str(file))
+        opened = open_image(str(file))
     assert opened.mode == ("L" if mode in ("1", "L", "LA") else "RGB") and opened.size == (5, 4)
     values = np.asarray(opened)
     assert np.abs(values.astype(int) - 90).max() <= 3 or mode == "1"
@@ -175,9 +175,9 @@ def test_a_picture_is_resized_to_cover_or_cropped_as_it_is():
         np.arange(40, dtype=np.uint8)[None, :] * 6, 20, axis=0
     )  # (20, 40), darker to the left
     picture = Image.fromarray(columns)
-    covered = fit_picture(picture, (10, 10, 1))[..., 0]
+    covered = fit_image(picture, (10, 10, 1))[..., 0]
     assert np.allclose(covered[5], np.arange(10) * 12 + 63, atol=1)  # columns 10 to 29, two by two
-    cropped = fit_picture(picture, (10, 10, 3), "crop")
+    cropped = fit_image(picture, (10, 10, 3), "crop")
     assert np.array_equal(cropped[..., 2], columns[5:15, 15:25])
-    margin = fit_picture(picture, (24, 44, 1), "crop")[..., 0]
+    margin = fit_image(picture, (24, 44, 1), "crop")[..., 0]
     assert np.array_equal(margin, np.pad(columns, 2))

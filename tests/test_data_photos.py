@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from train.data.digits import split_digits
-from train.data.digits_on_photos import blend, ink
 from train.data.load import load_data
-from train.data.photos import TEST_ROW, patches, regions
+from train.data.readers.digits import split_digits
+from train.data.readers.digits_on_photos import blend, ink
+from train.data.readers.photos import TEST_ROW, patches, regions
 
 
 @pytest.fixture(scope="module")

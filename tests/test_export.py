@@ -8,13 +8,13 @@ import torch
 
 import torch_models
 from convert import to_torch
-from convert.export import ExportError, check_export, export_torchscript, run_alone
-from convert.lockstep import child_of
-from convert.tolerances import TOLERANCES
-from convert.twins import TWINS, find_twin
+from convert.certificate.tolerances import TOLERANCES
+from convert.formats.alone import ExportError, check_export, run_alone
+from convert.formats.torchscript import export_torchscript
+from convert.twins import TWINS, child_of, find_twin
 from tests.conftest import MODELS
 from train.recipes import RECIPES
-from train.state import build_model
+from train.tasks.models import build_model
 
 # Of each class once: lsgan's generator is gan's.
 CLASSES = {torch_models.MODELS[model]: model for model in reversed(MODELS)}

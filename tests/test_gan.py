@@ -11,9 +11,9 @@ from flax import nnx
 
 import torch_models
 from convert import to_torch
-from convert.compare import as_dtype, to_torch_input
-from convert.lockstep import build_torch_optimizers
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.calls import as_dtype, to_torch_input
+from convert.certificate.tolerances import TOLERANCES, difference
+from convert.optimizers import build_torch_optimizers
 from convert.twins import TWINS, find_twin
 from convert.weights import leaves_to_torch, plan
 from tests.conftest import tiny_recipe
@@ -21,9 +21,9 @@ from tests.layer_twins import QUICK
 from torch_models.steps import gan as torch_gan
 from train.recipes import RECIPES
 from train.run import check
-from train.state import abstract_model, build_model
 from train.tasks import build_task
-from train.tasks.gan_losses import LOSSES, gradient_penalty
+from train.tasks.losses.adversarial import LOSSES, gradient_penalty
+from train.tasks.models import abstract_model, build_model
 
 FAMILY = [name for name, recipe in RECIPES.items() if recipe.task == "gan"]
 HALVES = ("discriminator", "generator")
@@ -110,7 +110,7 @@ def test_options_of_the_step_are_torchs(model, fields, float64):
             variable.set_value(variable[...].astype(jnp.float64))
     theirs = to_torch(ours, torch_models.MODELS[model](**recipe.options).double())
     task = build_task(recipe, ours)
-    state, step = task.state(), jax.jit(task.step, compiler_options=QUICK)
+    state, step = task.initial_state(), jax.jit(task.step, compiler_options=QUICK)
     reference = torch_gan.GANStep(theirs, build_torch_optimizers(recipe, theirs), **recipe.step_options)
     rng = np.random.default_rng(0)
     for number in range(5):
@@ -151,7 +151,7 @@ def test_instance_noise_is_on_real_and_on_generated_examples_and_falls_to_nothin
     def change(noisy, number=0):
         """Of both losses by the noise of these names, at a step of the run."""
         silent = {name: jnp.zeros_like(drawn[name]) for name in ("real_noise", "fake_noise")}
-        state = task.state()._replace(step=jnp.asarray(number))
+        state = task.initial_state()._replace(step=jnp.asarray(number))
         noises = [{**drawn, **silent, **{name: drawn[name] for name in names}} for names in (noisy, ())]
         (_, with_noise), (_, without) = (step(state, batch, noise) for noise in noises)
         return [abs(float(with_noise[f"{who}_loss"] - without[f"{who}_loss"])) for who in HALVES]

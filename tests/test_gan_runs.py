@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.tolerances import TOLERANCES, difference
 from tests.conftest import tiny_recipe
 from train import compare, evaluate, frechet, generate
-from train.config import read_recipe
-from train.loop import train
+from train.engine.loop import train
+from train.engine.run_folders import read_recipe
+from train.engine.runs import load_run
 from train.recipes import RECIPES
-from train.runs import load_run
 from train.tasks import build_task
 
 
@@ -129,7 +129,7 @@ def test_a_generator_is_judged_by_a_classifier_that_is_trained_once(
 def test_figures_of_runs_that_differ_by_their_seed_stand_in_one_row():
     recipes = [tiny_recipe("gan", seed=n) for n in range(3)] + [tiny_recipe("gan", ema=0.9)]
     figures = [{"distance of samples": (value, 0.5)} for value in (1.0, 2.0, 3.0, 7.0)]
-    *_, together, alone = evaluate.spread_table(recipes, figures).splitlines()
+    *_, together, alone = evaluate.seed_table(recipes, figures).splitlines()
     assert together == "| gan (hidden_features 32) | distance of samples | 3 | 2 | 1 | 0.5 |"
     assert alone == "| gan (hidden_features 32) | distance of samples | 1 | 7 |  | 0.5 |"
 
@@ -160,6 +160,6 @@ def test_the_export_of_an_average_is_the_averaged_generator(conditional, monkeyp
 
 
 def certificate():
-    from convert.certificate import Certificate
+    from convert.certificate.result import Certificate
 
     return Certificate("cgan", {}, "", 0, 0, 0, {}, (), (), ())

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flax_models.layers import conv_forms, conv_ops
-from flax_models.layers.conv_ops import Geometry
+from flax_models.layers.ops import conv, conv_forms
+from flax_models.layers.ops.conv_forms import Geometry
 from tests.layer_twins import assert_twins_agree, build, grid, seeds, torch_layer, twins
 
 small = st.integers(1, 3)
@@ -74,7 +74,7 @@ def test_every_form_of_the_input_gradient(form, size, kernel_size, stride, befor
         x, y, w = (jnp.asarray(rng.normal(size=shape)) for shape in shapes)
         back = getattr(conv_forms, form)(y, w, geometry)
         assert back.shape == x.shape
-        assert float(jnp.vdot(back, x)) == pytest.approx(float(jnp.vdot(y, conv_ops.conv2d(x, w, geometry))))
+        assert float(jnp.vdot(back, x)) == pytest.approx(float(jnp.vdot(y, conv.conv2d(x, w, geometry))))
 
 
 def test_the_form_follows_the_shape():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convert.tolerances import TOLERANCES
+from convert.certificate.tolerances import TOLERANCES
 from tests.layer_twins import (
     assert_twins_agree,
     channels_first,

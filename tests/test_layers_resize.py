@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from flax_models.layers import upsample
+from flax_models.layers.ops import resize
 from tests.layer_twins import assert_twins_agree, grid, seeds, twins
 
 sides = st.integers(1, 6)
@@ -44,11 +44,11 @@ def test_nearest_sources_are_torchs_in_float32(size):
     pixels = torch.arange(size, dtype=torch.float32)[None, None, :, None]
     for output in range(1, 130):
         expected = torch.nn.functional.interpolate(pixels, (output, 1))[0, 0, :, 0].numpy()
-        np.testing.assert_array_equal(upsample._nearest_source(size, output, None), expected)
+        np.testing.assert_array_equal(resize.nearest_source(size, output, None), expected)
     for scale in (0.3, 0.7, 1.3, 1.7, 2.2, 2.99, 3.7):
         if int(size * scale):
             expected = torch.nn.functional.interpolate(pixels, scale_factor=(scale, 1.0))[0, 0, :, 0].numpy()
-            np.testing.assert_array_equal(upsample._nearest_source(size, len(expected), scale), expected)
+            np.testing.assert_array_equal(resize.nearest_source(size, len(expected), scale), expected)
 
 
 @grid

@@ -14,9 +14,9 @@ from flax import nnx
 import flax_models
 import torch_models
 from convert import to_flax, to_torch
-from convert.certificate import randomised
-from convert.compare import compare_call, recorded
-from convert.tolerances import TOLERANCES
+from convert.certificate.calls import compare_call, recorded
+from convert.certificate.random_weights import randomised
+from convert.certificate.tolerances import TOLERANCES
 from convert.twins import TWINS, find_twin
 from convert.weights import flat_variables
 from flax_models import layers

@@ -11,7 +11,7 @@ import torch
 from flax import nnx
 
 from convert import optimizer_to_flax, optimizer_to_torch, to_torch
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.tolerances import TOLERANCES, difference
 from convert.weights import ConversionError, leaves_to_torch, plan
 from flax_models import layers
 from flax_models.layers import Linear, Sequential, Tanh
@@ -146,7 +146,7 @@ def test_before_the_first_step_torch_keeps_nothing():
 
 
 def test_configs_cover_every_optimizer():
-    from train.optimizer_config import OPTIMIZER_CLASSES
+    from train.optim import OPTIMIZER_CLASSES
 
     assert {name for name, _ in CONFIGS.values()} == OPTIMIZER_CLASSES.keys() == OPTIMIZERS.keys()
     for name, cls in OPTIMIZER_CLASSES.items():

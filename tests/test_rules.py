@@ -13,8 +13,8 @@ import torch
 from flax import nnx, traverse_util
 
 from convert import optimizer_to_flax, optimizer_to_torch, to_flax, to_torch
+from convert.certificate.tolerances import TOLERANCES, difference
 from convert.rules import REFUSED, RULES, rule_for
-from convert.tolerances import TOLERANCES, difference
 from convert.weights import ConversionError, flat_variables, leaves_to_torch, plan
 from flax_models import layers
 from tests.layer_twins import QUICK, build, channels_first, torch_layer, twins

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import tiny_recipe
-from train.config import read_recipe, recipe_from_json
-from train.loop import Diverged, train
-from train.recipes import RECIPES
-from train.runs import load_run
+from train.engine.loop import DivergedError, train
+from train.engine.run_folders import read_recipe
+from train.engine.runs import load_run
+from train.recipes import RECIPES, recipe_from_json
 
 TINY = [
     "--options", "channels", "4", "hidden_features", "32",
@@ -155,10 +155,10 @@ def test_a_signal_saves_first_and_says_how_to_go_on(number, undisturbed, data_di
 
 
 def test_a_nan_stops_the_run_and_names_the_step(data_dir, tmp_path):
-    from train.optimizer_config import Adam
+    from train.optim import Adam
 
     recipe = tiny_recipe(steps=20, generator_optimizer=Adam(lr=float("inf")))
-    with pytest.raises(Diverged, match=r"loss is nan at step \d+; the last checkpoint is kept"):
+    with pytest.raises(DivergedError, match=r"loss is nan at step \d+; the last checkpoint is kept"):
         train(recipe, tmp_path / "run", data_dir)
 
 
@@ -230,7 +230,7 @@ class TestFolders:
     """What prepare_workdir allows and refuses."""
 
     def prepare(self, workdir, recipe=None, resume=True):
-        from train.run import prepare_workdir
+        from train.engine.run_folders import prepare_workdir
 
         return prepare_workdir(recipe or tiny_recipe(), workdir, resume)
 

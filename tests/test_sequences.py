@@ -12,17 +12,18 @@ import torch
 
 import torch_models
 from convert import to_torch
-from convert.lockstep import build_torch_optimizers
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.tolerances import TOLERANCES, difference
+from convert.optimizers import build_torch_optimizers
 from convert.twins import TWINS
-from torch_models.steps import STEPS
-from train.backend import compiler_options
+from torch_models.steps import REFERENCE_STEPS
 from train.data.feeds import make_feed
 from train.data.load import load_data
-from train.loop import Cadence, advance, fast_steps_per_call
+from train.engine.cadence import Cadence
+from train.engine.devices import compiler_options
+from train.engine.steps import compile_steps, fast_steps_per_call
 from train.recipes import RECIPES
-from train.state import abstract_model, build_model, fit_options
 from train.tasks import build_task
+from train.tasks.models import abstract_model, build_model, fit_options
 
 SEQUENCES = ("lstm_regressor", "rnn_regressor", "gru_regressor", "ngram_lm", "lstm_tagger")
 KINDS = {"airline_passengers": "forecast", "sonnet": "text", "tagged_sentences": "tagged"}
@@ -94,7 +95,7 @@ def test_windows_are_followed_by_the_next_value():
 def test_the_held_out_loss_counts_what_was_not_trained_on():
     task, _ = small_run("gru_regressor")
     test = load("airline_passengers", "forecast").test
-    state, batch = task.state(), task.prepare_test(jax.tree.map(jnp.asarray, test))
+    state, batch = task.initial_state(), task.prepare_test(jax.tree.map(jnp.asarray, test))
     predicted, sums = jitted(lambda *args: (task.predict(*args), task.evaluate(*args)))(state, batch)
     misses = np.asarray(predicted)[:, 0, 0] - test["series"][0, 2:]
     assert float(sums["loss"]) == pytest.approx(np.square(misses[99:]).mean(), rel=1e-5)
@@ -209,7 +210,7 @@ def test_many_steps_in_a_dispatch_mean_the_same(model):
     with jax.enable_x64(True):
         task, feed = small_run(model)
         length = 2 * feed.steps_per_epoch if model == "lstm_tagger" else feed.steps_per_epoch
-        call, state, singles = advance(task, feed, length), as_float64(task.state()), []
+        call, state, singles = compile_steps(task, feed, length), as_float64(task.initial_state()), []
         many, losses = call(as_float64(state), feed.inputs(0, length), length)
         for step in range(length):
             state, loss = call(state, feed.inputs(step, 1), 1)
@@ -226,7 +227,7 @@ def test_a_pass_is_one_dispatch(model):
     cadence = Cadence.of(task.recipe, feed)
     assert min(longest, cadence.until_next(0)) >= feed.steps_per_epoch
     assert cadence.log % feed.steps_per_epoch == 0
-    assert feed.renewal is None  # in order
+    assert feed.refresh_every is None  # in order
 
 
 def test_a_language_model_trains_as_in_torch():
@@ -234,11 +235,11 @@ def test_a_language_model_trains_as_in_torch():
     with jax.enable_x64(True):
         task, feed = small_run("ngram_lm")
         recipe, steps = task.recipe, 2 * feed.steps_per_epoch
-        call = advance(task, feed, steps)
-        _, losses = call(as_float64(task.state()), feed.inputs(0, steps), steps)
+        call = compile_steps(task, feed, steps)
+        _, losses = call(as_float64(task.initial_state()), feed.inputs(0, steps), steps)
         ours = np.asarray(losses["loss"])
     theirs = pair_of("ngram_lm")[1].double()
-    step = STEPS[recipe.task](theirs, build_torch_optimizers(recipe, theirs), **recipe.step_options)
+    step = REFERENCE_STEPS[recipe.task](theirs, build_torch_optimizers(recipe, theirs), **recipe.step_options)
     train = load("sonnet", "text").train
     x, y = (torch.tensor(train[name]).long() for name in "xy")
     expected = [step({"x": x[i : i + 1], "y": y[i : i + 1]}, {})["loss"].item() for i in [*range(113)] * 2]

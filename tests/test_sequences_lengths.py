@@ -7,13 +7,14 @@ import pytest
 import torch
 from flax import nnx
 
-from convert.compare import output_difference
-from convert.export import check_export, export_torchscript, run_alone
-from convert.tolerances import TOLERANCES, difference
+from convert.certificate.calls import output_difference
+from convert.certificate.tolerances import TOLERANCES, difference
+from convert.formats.alone import check_export, run_alone
+from convert.formats.torchscript import export_torchscript
 from convert.twins import TWINS, Example, find_twin
 from convert.weights import flat_variables
 from tests.test_sequences import SEQUENCES, jitted, load, pair_of, small_run
-from train.data.tagged import NO_TAG, encode_words
+from train.data.readers.tagged import NO_TAG, encode_words
 
 # The tagger's padding
 
@@ -83,13 +84,15 @@ def test_what_stands_behind_the_end_changes_nothing():
     other["characters"][places] = np.random.default_rng(0).integers(0, 27, places.sum())
     other["words"][1, 4], other["lengths"][1, 4] = 2, 3
     step = jitted(task.step)
-    (a, losses), (b, others) = (step(task.state(), arrays, {}) for arrays in (batch, other))
+    (a, losses), (b, others) = (step(task.initial_state(), arrays, {}) for arrays in (batch, other))
     assert float(losses["loss"]) == pytest.approx(float(others["loss"]), abs=1e-6)
     errors = jax.tree.map(lambda x, y: float(np.abs(x - y).max()), a.params, b.params)
     assert max(jax.tree.leaves(errors)) < 1e-7
     tags = [np.where(np.arange(2)[:, None] == row, batch["tags"], NO_TAG) for row in (0, 1)]
-    alone = [step(task.state(), {**batch, "tags": of_one}, {})[1] for of_one in tags]
-    moved = jax.tree.map(lambda x, y: bool((x != y).all()), a.params["lstm"], task.state().params["lstm"])
+    alone = [step(task.initial_state(), {**batch, "tags": of_one}, {})[1] for of_one in tags]
+    moved = jax.tree.map(
+        lambda x, y: bool((x != y).all()), a.params["lstm"], task.initial_state().params["lstm"]
+    )
     assert moved["bias_ih_l0"] and moved["bias_hh_l0"]  # both are trained
     for name in ("loss", "accuracy"):
         mean = (5 * float(alone[0][name]) + 4 * float(alone[1][name])) / 9

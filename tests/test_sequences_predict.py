@@ -15,10 +15,10 @@ from flax import nnx
 
 from benchmarks import epoch
 from train import predict
-from train.loop import train
-from train.plots import is_metric
+from train.engine.loop import train
+from train.engine.metrics import is_metric
+from train.engine.runs import load_run
 from train.recipes import RECIPES
-from train.runs import load_run
 
 
 def trained(model, folder, **fields):
@@ -51,7 +51,7 @@ def tagger(folder):
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch, loaded):
     """A run is read from its folder once for all tests."""
-    monkeypatch.setattr("train.runs.load_run", loaded)
+    monkeypatch.setattr("train.engine.runs.load_run", loaded)
 
 
 @pytest.fixture(scope="module")

@@ -10,25 +10,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from convert.certificate.masks import given_masks
 
 import torch_models
 from convert import to_torch
-from convert.masks import given_masks
+from convert.certificate.results_table import markdown
 from convert.runs import run_from_torch, run_to_torch
 from convert.summary import summarise
-from convert.table import markdown
 from tests.conftest import tiny_recipe
 from torch_models.steps.supervised import SUPERVISED_LOSSES
-from train.config import read_recipe
+from train.engine.evaluation import Evaluation
+from train.engine.loop import train
+from train.engine.metrics import read_metrics
+from train.engine.run_folders import read_recipe
+from train.engine.runs import load_run
+from train.engine.steps import fast_steps_per_call
 from train.evaluate import evaluate
-from train.evaluation import Evaluation
-from train.loop import fast_steps_per_call, train
-from train.losses import PER_EXAMPLE, binary_cross_entropy
-from train.optimizer_config import SGD
-from train.report import read_metrics
-from train.runs import load_recipe_data, load_run
-from train.state import build_model
+from train.optim import SGD
+from train.recipes import load_recipe_data
 from train.tasks import build_task
+from train.tasks.losses.supervised import PER_EXAMPLE, binary_cross_entropy
+from train.tasks.models import build_model
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +198,8 @@ class TestHeads:
 
 
 def test_the_options_of_a_run_are_kept_when_it_goes_on(tmp_path):
+    from train.engine.run_folders import with_options_of
     from train.recipes import RECIPES
-    from train.run import with_options_of
 
     (tmp_path / "recipe.json").write_text(json.dumps({"model": "resnet18", "options": {"num_classes": 7}}))
     recipe = RECIPES["resnet18"]

@@ -17,7 +17,7 @@ from convert.twins import TWINS
 from convert.weights import flat_variables
 from train.data.datasets import DATASETS
 from train.recipes import RECIPES
-from train.state import abstract_model
+from train.tasks.models import abstract_model
 
 ROOT = Path(__file__).parent.parent
 MAY_NOT_IMPORT = {

@@ -10,23 +10,13 @@ from flax import nnx
 
 import torch_models
 from convert import to_flax, to_torch
-from convert.layouts import (
-    CHANNELS_FIRST,
-    CONV,
-    FROM_HEADS,
-    HEADS,
-    ONE,
-    SAME,
-    TO_HEADS,
-    TRANSPOSED,
-    Layout,
-)
+from convert.layouts import CHANNELS_FIRST, CONV, FROM_HEADS, HEADS, ONE, SAME, TO_HEADS, TRANSPOSED, Layout
 from convert.twins import TWINS
 from convert.weights import ConversionError, flat_variables, leaves_to_flax, leaves_to_torch, plan
 from flax_models import layers
 from tests.conftest import MODELS
 from train.recipes import RECIPES
-from train.state import build_model
+from train.tasks.models import build_model
 
 
 def small(model: str):

@@ -1,7 +1,7 @@
-"""The classic networks in PyTorch, on NCHW tensors; their twins stand in `flax_models`.
+"""The classic networks in PyTorch, on NCHW tensors. Their twins are in `flax_models`.
 
-`MODELS[name](**options)` builds a model. The table is gathered from the family
-files on first use, so that importing this package costs nothing.
+`MODELS[name](**options)` builds a model. The table is collected from the family files on first use, so
+importing this package does not import torch.
 """
 
 

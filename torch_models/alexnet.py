@@ -1,21 +1,22 @@
-"""AlexNet in the form of Krizhevsky, "One weird trick for parallelizing convolutional neural networks"
-(2014), as torchvision has it: the same keys and shapes, so that its published weights load.
+"""AlexNet: Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014).
+
+The keys and shapes are torchvision's, so its published weights load.
 """
 
 from torch import Tensor, nn
 
 
 class AlexNet(nn.Module):
-    """Images (N, 3, H, W) -> logits (N, num_classes); width: the channels of the first convolution.
+    """Images (N, 3, H, W) -> logits (N, num_classes); width: the number of channels of the first convolution.
 
-    Errors: RuntimeError for images of less than 63 pixels a side, which the last pool cannot take.
+    Errors: RuntimeError for images of less than 63 pixels a side, which are too small for the last pool.
     """
 
     def __init__(
         self, num_classes: int = 1000, dropout: float = 0.5, width: int = 64, hidden_features: int = 4096,
     ):  # fmt: skip
         super().__init__()
-        self.features = nn.Sequential(  # sizes of 224 pixels
+        self.features = nn.Sequential(  # the shapes are those of 224x224 images
             nn.Conv2d(3, width, 11, stride=4, padding=2),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2),  # (N, 64, 27, 27)

@@ -1,9 +1,11 @@
 """Autoencoders of 28x28 images: one root module with the children `encoder` and `decoder`.
 
-autoencoder: multilayer perceptrons down to a code of three numbers, after Hinton & Salakhutdinov,
-"Reducing the Dimensionality of Data with Neural Networks" (2006). conv_autoencoder: convolutions and
-their transposes, in the form that PyTorch courses teach. vae: Kingma & Welling, "Auto-Encoding
-Variational Bayes" (2014), with a tanh at the end and so for images in [-1, 1].
+autoencoder: multilayer perceptrons with a latent of three numbers, after Hinton & Salakhutdinov, "Reducing
+the Dimensionality of Data with Neural Networks" (2006). conv_autoencoder: convolutions and transposed
+convolutions, in the form that PyTorch courses teach. vae: Kingma & Welling, "Auto-Encoding Variational Bayes"
+(2014), with a final tanh, for images in [-1, 1].
+
+A model's `latent_shape` is the shape of the latent of one example.
 """
 
 import torch
@@ -11,14 +13,15 @@ from torch import Tensor, nn
 
 
 class Autoencoder(nn.Module):
-    """Images (N, 1, 28, 28) in [-1, 1] -> (codes (N, code_features), output in the images' shape and range).
+    """Images (N, 1, 28, 28) in [-1, 1] -> (latents (N, latent_features), output).
 
-    The widths are hidden_features, half of it, and 12.
+    The output has the images' shape and range. The hidden widths are hidden_features, hidden_features / 2 and
+    12.
     """
 
-    def __init__(self, code_features: int = 3, hidden_features: int = 128):
+    def __init__(self, latent_features: int = 3, hidden_features: int = 128):
         super().__init__()
-        self.code_shape = (code_features,)
+        self.latent_shape = (latent_features,)
         self.encoder = nn.Sequential(
             nn.Flatten(),
             nn.Linear(28 * 28, hidden_features),
@@ -27,10 +30,10 @@ class Autoencoder(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden_features // 2, 12),
             nn.ReLU(),
-            nn.Linear(12, code_features),
+            nn.Linear(12, latent_features),
         )
         self.decoder = nn.Sequential(
-            nn.Linear(code_features, 12),
+            nn.Linear(latent_features, 12),
             nn.ReLU(),
             nn.Linear(12, hidden_features // 2),
             nn.ReLU(),
@@ -42,54 +45,55 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        code = self.encoder(images)
-        return code, self.decoder(code)
+        latent = self.encoder(images)
+        return latent, self.decoder(latent)
 
 
 class ConvAutoencoder(nn.Module):
-    """Images (N, 1, 28, 28) in [-1, 1] -> (codes (N, code_features, 2, 2), output in their shape and range).
+    """Images (N, 1, 28, 28) in [-1, 1] -> (latents (N, latent_features, 2, 2), output).
 
-    The code is what a max-pool leaves of a ReLU: none of its numbers is negative.
+    The output has the images' shape and range. The encoder ends with a ReLU and a max-pool, so no number of a
+    latent is negative.
     """
 
-    def __init__(self, code_features: int = 8):
+    def __init__(self, latent_features: int = 8):
         super().__init__()
-        width = 2 * code_features
-        self.code_shape = (code_features, 2, 2)
+        width = 2 * latent_features
+        self.latent_shape = (latent_features, 2, 2)
         self.encoder = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=3, padding=1),  # (N, 16, 10, 10)
             nn.ReLU(),
             nn.MaxPool2d(2),  # (N, 16, 5, 5)
-            nn.Conv2d(width, code_features, 3, stride=2, padding=1),  # (N, 8, 3, 3)
+            nn.Conv2d(width, latent_features, 3, stride=2, padding=1),  # (N, 8, 3, 3)
             nn.ReLU(),
             nn.MaxPool2d(2, stride=1),  # (N, 8, 2, 2)
         )
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(code_features, width, 3, stride=2),  # (N, 16, 5, 5)
+            nn.ConvTranspose2d(latent_features, width, 3, stride=2),  # (N, 16, 5, 5)
             nn.ReLU(),
-            nn.ConvTranspose2d(width, code_features, 5, stride=3, padding=1),  # (N, 8, 15, 15)
+            nn.ConvTranspose2d(width, latent_features, 5, stride=3, padding=1),  # (N, 8, 15, 15)
             nn.ReLU(),
-            nn.ConvTranspose2d(code_features, 1, 2, stride=2, padding=1),  # (N, 1, 28, 28)
+            nn.ConvTranspose2d(latent_features, 1, 2, stride=2, padding=1),  # (N, 1, 28, 28)
             nn.Tanh(),
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        code = self.encoder(images)
-        return code, self.decoder(code)
+        latent = self.encoder(images)
+        return latent, self.decoder(latent)
 
 
 class VAEEncoder(nn.Module):
-    """Images (N, 1, 28, 28) -> (mean, logvar) of their codes' distributions, (N, code_features) each."""
+    """Images (N, 1, 28, 28) -> (mean, logvar) of their latents' distributions, (N, latent_features) each."""
 
-    def __init__(self, code_features: int, hidden_features: int):
+    def __init__(self, latent_features: int, hidden_features: int):
         super().__init__()
         self.hidden = nn.Sequential(
             nn.Flatten(),
             nn.Linear(28 * 28, hidden_features),
             nn.ReLU(),
         )
-        self.mean = nn.Linear(hidden_features, code_features)
-        self.logvar = nn.Linear(hidden_features, code_features)
+        self.mean = nn.Linear(hidden_features, latent_features)
+        self.logvar = nn.Linear(hidden_features, latent_features)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.hidden(images)
@@ -97,17 +101,17 @@ class VAEEncoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """Images (N, 1, 28, 28) in [-1, 1], eps (N, code_features) from N(0, 1) -> (output, mean, logvar).
+    """Images (N, 1, 28, 28) in [-1, 1], eps (N, latent_features) from N(0, 1) -> (output, mean, logvar).
 
-    The output, in the images' shape and range, is the decoded mean + eps * exp(logvar / 2).
+    The output has the images' shape and range. It is the decoded latent mean + eps * exp(logvar / 2).
     """
 
-    def __init__(self, code_features: int = 20, hidden_features: int = 400):
+    def __init__(self, latent_features: int = 20, hidden_features: int = 400):
         super().__init__()
-        self.code_shape = (code_features,)
-        self.encoder = VAEEncoder(code_features, hidden_features)
+        self.latent_shape = (latent_features,)
+        self.encoder = VAEEncoder(latent_features, hidden_features)
         self.decoder = nn.Sequential(
-            nn.Linear(code_features, hidden_features),
+            nn.Linear(latent_features, hidden_features),
             nn.ReLU(),
             nn.Linear(hidden_features, 28 * 28),
             nn.Tanh(),

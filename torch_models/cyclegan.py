@@ -1,15 +1,18 @@
-"""CycleGAN: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
-Networks" (2017), two generators after Johnson et al. (2016) and two 70x70 patch discriminators.
+"""CycleGAN: two generators after Johnson et al. (2016) and two 70x70 patch discriminators.
 
-Layers, order and keys are those of the authors' PyTorch code: a generator of theirs, below
-`generator_ab.`, is ours.
+Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (2017). Layers,
+order and keys are those of the authors' PyTorch code: the keys of their generator are those of ours below
+`generator_ab.`.
 """
 
 from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions under reflection, and the input: (N, channels, H, W) twice; no last ReLU."""
+    """The input plus two 3x3 convolutions with reflection padding: (N, channels, H, W) -> the same shape.
+
+    No ReLU follows the sum.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -28,10 +31,10 @@ class ResidualBlock(nn.Module):
 
 
 class CycleGANGenerator(nn.Module):
-    """Pictures (N, 3, H, W) in [-1, 1] -> pictures of the other domain, the same shape and range.
+    """Images (N, 3, H, W) in [-1, 1] -> images of the other domain, in the same shape and range.
 
-    H and W are multiples of 4, and at least 8. The paper's c7s1-64, d128, d256, R256 x blocks, u128, u64,
-    c7s1-3 at width 64.
+    H and W are multiples of 4, and at least 8. At width 64 the layers are the paper's c7s1-64, d128, d256,
+    R256 x blocks, u128, u64, c7s1-3.
     """
 
     def __init__(self, width: int, blocks: int):
@@ -63,9 +66,10 @@ class CycleGANGenerator(nn.Module):
 
 
 class CycleGANDiscriminator(nn.Module):
-    """Pictures (N, 3, H, W) in [-1, 1] -> scores (N, 1, H/8 - 2, W/8 - 2), near 1 for real.
+    """Images (N, 3, H, W) in [-1, 1] -> scores (N, 1, H/8 - 2, W/8 - 2), near 1 for real images.
 
-    H and W are at least 24; each score judges 70x70 pixels. The paper's C64, C128, C256, C512 at width 64.
+    H and W are at least 24. Each score rates 70x70 pixels. At width 64 the layers are the paper's C64, C128,
+    C256, C512.
     """
 
     def __init__(self, width: int):
@@ -85,12 +89,12 @@ class CycleGANDiscriminator(nn.Module):
 
 
 class CycleGAN(nn.Module):
-    """A generator each way between the domains a and b, and a discriminator for each domain.
+    """Two generators, from domain a to b and from b to a, and a discriminator for each domain.
 
-    width: the channels of the first layers, 64 in the paper; all others scale with it. blocks: residual
-    blocks of a generator, in the paper 9, and 6 for pictures of 128 pixels.
+    width: the number of channels of the first layers, 64 in the paper; all others scale with it. blocks: the
+    number of residual blocks of a generator, 9 in the paper, and 6 for images of 128 pixels.
 
-    Convolutions begin at N(0, 0.02), their biases at 0.
+    The weights of convolutions begin at N(0, 0.02), their biases at 0.
     """
 
     def __init__(self, width: int = 64, blocks: int = 9):
@@ -102,7 +106,8 @@ class CycleGAN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0, 0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
 
 MODELS = {"cyclegan": CycleGAN}

@@ -2,11 +2,11 @@
 
 dcgan, wgan, wgan_gp: after Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep
 Convolutional Generative Adversarial Networks" (2016), in the form that PyTorch courses teach: batch norm
-after the ReLU, none in the discriminator. cgan: the same, told the class (Mirza & Osindero, "Conditional
-Generative Adversarial Nets", 2014). dcgan64: the paper's own form, for 64x64 pictures, as PyTorch's example
-has it.
+follows the ReLU, and the discriminator has none. cgan: the same with the class as a further input (Mirza &
+Osindero, "Conditional Generative Adversarial Nets", 2014). dcgan64: the paper's own form for 64x64 images, as
+in PyTorch's example.
 
-A generator's `noise_shape` is the shape of one example of its noise.
+A generator's `latent_shape` is the shape of one latent.
 """
 
 import torch
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 
 class DCGANGenerator(nn.Module):
-    """Noise (N, noise_features), uniform in [-1, 1] -> images (N, 1, 28, 28) in [-1, 1]."""
+    """Latents (N, latent_features), uniform in [-1, 1] -> images (N, 1, 28, 28) in [-1, 1]."""
 
-    def __init__(self, noise_features: int, hidden_features: int, channels: int):
+    def __init__(self, latent_features: int, hidden_features: int, channels: int):
         super().__init__()
-        self.noise_shape = (noise_features,)
+        self.latent_shape = (latent_features,)
         self.fc = nn.Sequential(
-            nn.Linear(noise_features, hidden_features),
+            nn.Linear(latent_features, hidden_features),
             nn.ReLU(),
             nn.BatchNorm1d(hidden_features),
             nn.Linear(hidden_features, 2 * channels * 7 * 7),
@@ -36,12 +36,12 @@ class DCGANGenerator(nn.Module):
             nn.Tanh(),  # (N, 1, 28, 28)
         )
 
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.conv(self.fc(noise))
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.conv(self.fc(latent))
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images (N, in_channels, 28, 28) in [-1, 1] -> logits (N, 1), high for real."""
+    """Images (N, in_channels, 28, 28) in [-1, 1] -> logits (N, 1), high for real images."""
 
     def __init__(self, hidden_features: int, channels: int, in_channels: int = 1):
         super().__init__()
@@ -65,36 +65,36 @@ class DCGANDiscriminator(nn.Module):
 
 
 class DCGAN(nn.Module):
-    """Generator and discriminator for 1x28x28 images; the options scale the widths."""
+    """Generator and discriminator for 1x28x28 images; the options set the widths."""
 
-    def __init__(self, noise_features: int = 96, hidden_features: int = 1024, channels: int = 64):
+    def __init__(self, latent_features: int = 96, hidden_features: int = 1024, channels: int = 64):
         super().__init__()
-        self.generator = DCGANGenerator(noise_features, hidden_features, channels)
+        self.generator = DCGANGenerator(latent_features, hidden_features, channels)
         self.discriminator = DCGANDiscriminator(hidden_features, channels)
 
 
 class ConditionalGenerator(nn.Module):
-    """Noise (N, noise_features) and classes (N,) -> images (N, 1, 28, 28) in [-1, 1].
+    """Latents (N, latent_features) and classes (N,) -> images (N, 1, 28, 28) in [-1, 1].
 
-    The class goes in as an embedding that the noise is multiplied by, as in Odena et al., "Conditional Image
-    Synthesis with Auxiliary Classifier GANs" (2017). Joined to the noise instead, the generator left
-    the noise aside: on the embedded digits every class became one picture.
+    The latent is multiplied by an embedding of the class, as in Odena et al., "Conditional Image Synthesis
+    with Auxiliary Classifier GANs" (2017). When the embedding was concatenated to the latent, the generator
+    ignored the latent: on the embedded digits it made one image per class.
     """
 
-    def __init__(self, num_classes: int, noise_features: int, hidden_features: int, channels: int):
+    def __init__(self, num_classes: int, latent_features: int, hidden_features: int, channels: int):
         super().__init__()
-        self.noise_shape = (noise_features,)
-        self.embedding = nn.Embedding(num_classes, noise_features)
-        self.body = DCGANGenerator(noise_features, hidden_features, channels)
+        self.latent_shape = (latent_features,)
+        self.embedding = nn.Embedding(num_classes, latent_features)
+        self.body = DCGANGenerator(latent_features, hidden_features, channels)
 
-    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        return self.body(noise * self.embedding(labels))
+    def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
+        return self.body(latent * self.embedding(labels))
 
 
 class ConditionalDiscriminator(nn.Module):
-    """Images (N, 1, 28, 28) in [-1, 1] and classes (N,) -> logits (N, 1), high for real and of that class.
+    """Images (N, 1, 28, 28) in [-1, 1] and classes (N,) -> logits (N, 1), high for real images of that class.
 
-    The class goes in as an embedding of 28x28 numbers, the second channel.
+    The second input channel is an embedding of the class, 28x28 numbers.
     """
 
     def __init__(self, num_classes: int, hidden_features: int, channels: int):
@@ -108,25 +108,26 @@ class ConditionalDiscriminator(nn.Module):
 
 
 class CGAN(nn.Module):
-    """DCGAN, both halves of which are told the class."""
+    """DCGAN with the class as a further input of both generator and discriminator."""
 
     def __init__(
-        self, num_classes: int = 10, noise_features: int = 96, hidden_features: int = 1024, channels: int = 64
-    ):
+        self, num_classes: int = 10, latent_features: int = 96, hidden_features: int = 1024,
+        channels: int = 64,
+    ):  # fmt: skip
         super().__init__()
-        self.generator = ConditionalGenerator(num_classes, noise_features, hidden_features, channels)
+        self.generator = ConditionalGenerator(num_classes, latent_features, hidden_features, channels)
         self.discriminator = ConditionalDiscriminator(num_classes, hidden_features, channels)
 
 
 class DCGAN64Generator(nn.Module):
-    """Noise (N, noise_features, 1, 1), N(0, 1) -> images (N, 3, 64, 64) in [-1, 1]."""
+    """Latents (N, latent_features, 1, 1), N(0, 1) -> images (N, 3, 64, 64) in [-1, 1]."""
 
-    def __init__(self, noise_features: int, channels: int):
+    def __init__(self, latent_features: int, channels: int):
         super().__init__()
-        self.noise_shape = (noise_features, 1, 1)
+        self.latent_shape = (latent_features, 1, 1)
         wide = {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False}
         self.main = nn.Sequential(
-            nn.ConvTranspose2d(noise_features, 8 * channels, 4, bias=False),
+            nn.ConvTranspose2d(latent_features, 8 * channels, 4, bias=False),
             nn.BatchNorm2d(8 * channels),
             nn.ReLU(),  # (N, 512, 4, 4)
             nn.ConvTranspose2d(8 * channels, 4 * channels, **wide),
@@ -142,8 +143,8 @@ class DCGAN64Generator(nn.Module):
             nn.Tanh(),  # (N, 3, 64, 64)
         )
 
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.main(noise)
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.main(latent)
 
 
 class DCGAN64Discriminator(nn.Module):
@@ -176,12 +177,13 @@ class DCGAN64Discriminator(nn.Module):
 class DCGAN64(nn.Module):
     """The paper's DCGAN for 3x64x64 images, without biases.
 
-    initial_std: convolutions begin at N(0, initial_std^2), scales of batch norm at N(1, initial_std^2).
+    initial_std: the weights of convolutions begin at N(0, initial_std^2), those of batch norm at
+    N(1, initial_std^2).
     """
 
-    def __init__(self, noise_features: int = 100, channels: int = 64, initial_std: float = 0.02):
+    def __init__(self, latent_features: int = 100, channels: int = 64, initial_std: float = 0.02):
         super().__init__()
-        self.generator = DCGAN64Generator(noise_features, channels)
+        self.generator = DCGAN64Generator(latent_features, channels)
         self.discriminator = DCGAN64Discriminator(channels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -1,8 +1,8 @@
-"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2015), as torchvision has it.
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2015), in torchvision's form.
 
-The same keys and shapes, so that its published weights load; with batch norm, and with its known
-slip: what the paper calls a 5x5 convolution is one of 3x3. InceptionA is the first block of
-"Rethinking the Inception Architecture for Computer Vision" (2016).
+The keys and shapes are torchvision's, so its published weights load. Two differences from the paper are
+torchvision's: there is batch norm, and the paper's 5x5 convolutions are 3x3 (a known mistake). InceptionA is
+the first block of "Rethinking the Inception Architecture for Computer Vision" (2016).
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class BasicConv2d(nn.Module):
-    """Convolution without bias, batch norm with eps 1e-3, ReLU."""
+    """A convolution without bias, batch norm with eps 1e-3, and a ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
@@ -29,9 +29,9 @@ class BasicConv2d(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side: (N, in_channels, H, W) -> (N, ch1x1 + ch3x3 + ch5x5 + pool_proj, H, W).
+    """Four parallel branches: (N, in_channels, H, W) -> (N, ch1x1 + ch3x3 + ch5x5 + pool_proj, H, W).
 
-    ch3x3red, ch5x5red: the channels to which a 1x1 convolution reduces the input before.
+    ch3x3red, ch5x5red: the number of channels to which a 1x1 convolution reduces the input first.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class InceptionAux(nn.Module):
 class GoogLeNet(nn.Module):
     """Images (N, 3, H, W) -> logits (N, num_classes).
 
-    With aux_logits, in training: (logits, aux2, aux1), each (N, num_classes), the auxiliary heads'
-    to be weighted 0.3 in the loss. transform_input: take images normalised by ImageNet's mean and
-    deviation to the [-1, 1] that the published weights were trained on. width: the channels of the
-    first convolution, a multiple of 8; all others scale with it.
+    With aux_logits the result in training is (logits, aux2, aux1), each (N, num_classes); the loss weights
+    the two auxiliary heads by 0.3. transform_input: whether images that are normalised by ImageNet's mean and
+    deviation are first mapped to [-1, 1], the range that the published weights were trained on. width: the
+    number of channels of the first convolution, a multiple of 8; all others scale with it.
     """
 
-    # Final: TorchScript leaves out the branches that are never taken.
+    # Final, so that TorchScript omits the branches that are never taken.
     aux_logits: Final[bool]
     transform_input: Final[bool]
 
@@ -118,8 +118,8 @@ class GoogLeNet(nn.Module):
         self.inception5a = Inception(*scaled(832, 256, 160, 320, 32, 128, 128))
         self.inception5b = Inception(*scaled(832, 384, 192, 384, 48, 128, 128))
         if aux_logits:
-            self.aux1 = InceptionAux(*scaled(512, 128), num_classes, dropout_aux)
-            self.aux2 = InceptionAux(*scaled(528, 128), num_classes, dropout_aux)
+            self.aux1 = InceptionAux(*scaled(512, 128), num_classes=num_classes, dropout=dropout_aux)
+            self.aux2 = InceptionAux(*scaled(528, 128), num_classes=num_classes, dropout=dropout_aux)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(dropout)
@@ -144,7 +144,7 @@ class GoogLeNet(nn.Module):
         return logits
 
     def _transformed(self, images: Tensor) -> Tensor:
-        """x * deviation + mean is in [0, 1]; that to [-1, 1]."""
+        """The images mapped to [-1, 1]; images * deviation + mean is in [0, 1]."""
         red = images[:, 0:1] * (0.229 / 0.5) + (0.485 - 0.5) / 0.5
         green = images[:, 1:2] * (0.224 / 0.5) + (0.456 - 0.5) / 0.5
         blue = images[:, 2:3] * (0.225 / 0.5) + (0.406 - 0.5) / 0.5
@@ -152,9 +152,9 @@ class GoogLeNet(nn.Module):
 
 
 class InceptionA(nn.Module):
-    """Four branches side by side: (N, in_channels, H, W) -> (N, 224 + pool_features, H, W).
+    """Four parallel branches: (N, in_channels, H, W) -> (N, 224 + pool_features, H, W).
 
-    The second is a true 5x5 convolution, the third two of 3x3, the fourth an average pool.
+    The second branch has a true 5x5 convolution, the third two 3x3 ones, the fourth an average pool.
     """
 
     def __init__(self, in_channels: int, pool_features: int):

@@ -1,4 +1,4 @@
-"""What torch.nn lacks: Maxout."""
+"""Layers that torch.nn does not have: Maxout."""
 
 from torch import Tensor, nn
 
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 class Maxout(nn.Linear):
     """The largest of `pieces` linear maps: (..., in_features) -> (..., out_features).
 
-    weight is (out_features * pieces, in_features), bias (out_features * pieces,), the pieces of one
-    output side by side; initialised as Linear. The gradient goes to the first largest piece.
-    Goodfellow et al. 2013.
+    weight is (out_features * pieces, in_features), bias (out_features * pieces,). The pieces of one output
+    are adjacent. Both are initialised as in Linear. The gradient goes to the first largest piece. Goodfellow
+    et al. 2013.
 
-    Errors: ValueError for less than one piece.
+    Errors: ValueError for fewer than one piece.
     """
 
     def __init__(self, in_features: int, out_features: int, pieces: int):

@@ -1,15 +1,21 @@
 """Small convolutional classifiers for images of 28x28 and 32x32.
 
-lenet5 follows LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998), with
-ReLUs and max-pools; cifar_quick takes its widths from Caffe's example of that name. The others are
-the networks of PyTorch courses, in the form in which those teach them.
+lenet5 follows LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998), with ReLUs and
+max-pools. cifar_quick takes its widths from Caffe's example of that name. The others are networks of PyTorch
+courses, in the form that those teach.
 """
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 
 class _ConvNet(nn.Module):
-    """What all share: the children `conv` and `fc`, called in that order."""
+    """The base of all classes here: calls the child `conv`, then the child `fc`."""
+
+    if TYPE_CHECKING:  # TorchScript rejects annotations of children
+        conv: nn.Sequential
+        fc: nn.Sequential
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.conv(images))
@@ -18,7 +24,7 @@ class _ConvNet(nn.Module):
 class LeNet(_ConvNet):
     """Images (N, 1, 28, 28) -> logits (N, num_classes).
 
-    Oddity: there is no activation anywhere; the max-pools alone are not linear.
+    There is no activation function: the max-pools are the only nonlinear layers.
     """
 
     def __init__(self, num_classes: int = 10):
@@ -83,7 +89,7 @@ class CNNLogSoftmax(_ConvNet):
 
 
 class CNNSame(_ConvNet):
-    """Images (N, 1, 28, 28) -> logits (N, num_classes); the convolutions keep the size."""
+    """Images (N, 1, 28, 28) -> logits (N, num_classes); the convolutions keep the image size."""
 
     def __init__(self, num_classes: int = 10):
         super().__init__()
@@ -99,9 +105,10 @@ class CNNSame(_ConvNet):
 
 
 class CNNBatchNorm(_ConvNet):
-    """Images (N, 1, 28, 28) -> logits (N, num_classes); width: the channels of the first convolution.
+    """Images (N, 1, 28, 28) -> logits (N, num_classes).
 
-    The second hidden layer has an eighth of hidden_features.
+    width: the number of channels of the first convolution. The second hidden layer has hidden_features / 8
+    units.
     """
 
     def __init__(self, num_classes: int = 10, width: int = 16, hidden_features: int = 1024):
@@ -133,9 +140,10 @@ class CNNBatchNorm(_ConvNet):
 
 
 class SimpleCNN(_ConvNet):
-    """Images (N, 3, 32, 32) -> logits (N, num_classes); width: the channels of the first convolution.
+    """Images (N, 3, 32, 32) -> logits (N, num_classes).
 
-    The second hidden layer has an eighth of hidden_features.
+    width: the number of channels of the first convolution. The second hidden layer has hidden_features / 8
+    units.
     """
 
     def __init__(self, num_classes: int = 10, width: int = 32, hidden_features: int = 512):
@@ -164,7 +172,7 @@ class SimpleCNN(_ConvNet):
 class CIFARQuick(_ConvNet):
     """Images (N, 3, 32, 32) -> logits (N, num_classes).
 
-    Oddity: there is no activation anywhere; the max-pools alone are not linear.
+    There is no activation function: the max-pools are the only nonlinear layers.
     """
 
     def __init__(self, num_classes: int = 10):

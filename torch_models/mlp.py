@@ -1,10 +1,10 @@
-"""Multilayer perceptrons for 28x28 images: one with plain ReLUs, one with batch norm before them."""
+"""Multilayer perceptrons for 28x28 images: one with ReLUs, one with batch norm before each ReLU."""
 
 from torch import Tensor, nn
 
 
 class FashionMLP(nn.Module):
-    """Images (N, 1, 28, 28) -> logits (N, num_classes); two hidden layers of hidden_features."""
+    """Images (N, 1, 28, 28) -> logits (N, num_classes); two hidden layers of hidden_features units."""
 
     def __init__(self, num_classes: int = 10, hidden_features: int = 512):
         super().__init__()
@@ -22,7 +22,10 @@ class FashionMLP(nn.Module):
 
 
 class MLPBatchNorm(nn.Module):
-    """Images (N, 1, 28, 28) -> logits (N, num_classes); the second hidden layer a third of the first."""
+    """Images (N, 1, 28, 28) -> logits (N, num_classes).
+
+    The first hidden layer has hidden_features units, the second a third of them.
+    """
 
     def __init__(self, num_classes: int = 10, hidden_features: int = 300):
         super().__init__()

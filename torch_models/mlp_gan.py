@@ -1,23 +1,24 @@
-"""Adversarial perceptrons: one root module with the children `generator` and `discriminator`.
+"""Adversarial multilayer perceptrons: one root module with the children `generator` and `discriminator`.
 
 gan: Goodfellow et al., "Generative Adversarial Nets" (2014), in the form that PyTorch courses teach. lsgan:
-the same with the loss of Mao et al., "Least Squares Generative Adversarial Networks" (2017). mlp_gan: with
-batch norm, after Linder-Norén's PyTorch-GAN. painter_gan: curves as 15 numbers, after Zhou's tutorial.
+the same with the loss of Mao et al., "Least Squares Generative Adversarial Networks" (2017). mlp_gan: a
+generator with batch norm, after Linder-Norén's PyTorch-GAN. painter_gan: a generator of curves of 15 points,
+after Zhou's tutorial.
 
-A generator's `noise_shape` is the shape of one example of its noise.
+A generator's `latent_shape` is the shape of one latent.
 """
 
 from torch import Tensor, nn
 
 
 class GANGenerator(nn.Module):
-    """Noise (N, noise_features), uniform in [-1, 1] -> images (N, 1, 28, 28) in [-1, 1]."""
+    """Latents (N, latent_features), uniform in [-1, 1] -> images (N, 1, 28, 28) in [-1, 1]."""
 
-    def __init__(self, noise_features: int, hidden_features: int):
+    def __init__(self, latent_features: int, hidden_features: int):
         super().__init__()
-        self.noise_shape = (noise_features,)
+        self.latent_shape = (latent_features,)
         self.fc = nn.Sequential(
-            nn.Linear(noise_features, hidden_features),
+            nn.Linear(latent_features, hidden_features),
             nn.ReLU(),
             nn.Linear(hidden_features, hidden_features),
             nn.ReLU(),
@@ -26,12 +27,12 @@ class GANGenerator(nn.Module):
             nn.Unflatten(1, (1, 28, 28)),  # (N, 1, 28, 28)
         )
 
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.fc(noise)
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.fc(latent)
 
 
 class GANDiscriminator(nn.Module):
-    """Images (N, 1, 28, 28) in [-1, 1] -> logits (N, 1), high for real."""
+    """Images (N, 1, 28, 28) in [-1, 1] -> logits (N, 1), high for real images."""
 
     def __init__(self, hidden_features: int):
         super().__init__()
@@ -49,26 +50,29 @@ class GANDiscriminator(nn.Module):
 
 
 class GAN(nn.Module):
-    """Perceptrons for 1x28x28 images; the discriminator is a quarter as wide as the generator."""
+    """Generator and discriminator for 1x28x28 images.
 
-    def __init__(self, noise_features: int = 96, hidden_features: int = 1024):
+    The discriminator has a quarter of the generator's width.
+    """
+
+    def __init__(self, latent_features: int = 96, hidden_features: int = 1024):
         super().__init__()
-        self.generator = GANGenerator(noise_features, hidden_features)
+        self.generator = GANGenerator(latent_features, hidden_features)
         self.discriminator = GANDiscriminator(hidden_features // 4)
 
 
 class MLPGANGenerator(nn.Module):
-    """Noise (N, noise_features), N(0, 1) -> images (N, 1, 28, 28) in [-1, 1].
+    """Latents (N, latent_features), N(0, 1) -> images (N, 1, 28, 28) in [-1, 1].
 
-    The eps of these batch norms is 0.8, as in the source, where a momentum may have been meant.
+    The eps of the batch norms is 0.8, as in the source. The source may have meant a momentum of 0.8.
     """
 
-    def __init__(self, noise_features: int, hidden_features: int):
+    def __init__(self, latent_features: int, hidden_features: int):
         super().__init__()
-        self.noise_shape = (noise_features,)
+        self.latent_shape = (latent_features,)
         n1, n2, n3, n4 = (hidden_features * factor for factor in (1, 2, 4, 8))
         self.fc = nn.Sequential(
-            nn.Linear(noise_features, n1),
+            nn.Linear(latent_features, n1),
             nn.LeakyReLU(0.2),
             nn.Linear(n1, n2),
             nn.BatchNorm1d(n2, eps=0.8),
@@ -84,8 +88,8 @@ class MLPGANGenerator(nn.Module):
             nn.Unflatten(1, (1, 28, 28)),  # (N, 1, 28, 28)
         )
 
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.fc(noise)
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.fc(latent)
 
 
 class MLPGANDiscriminator(nn.Module):
@@ -108,32 +112,35 @@ class MLPGANDiscriminator(nn.Module):
 
 
 class MLPGAN(nn.Module):
-    """Perceptrons that widen and narrow, for 1x28x28 images; hidden_features is the narrowest."""
+    """Generator of increasing and discriminator of decreasing width, for 1x28x28 images.
 
-    def __init__(self, noise_features: int = 100, hidden_features: int = 128):
+    hidden_features is the smallest width.
+    """
+
+    def __init__(self, latent_features: int = 100, hidden_features: int = 128):
         super().__init__()
-        self.generator = MLPGANGenerator(noise_features, hidden_features)
+        self.generator = MLPGANGenerator(latent_features, hidden_features)
         self.discriminator = MLPGANDiscriminator(hidden_features)
 
 
 class Painter(nn.Module):
-    """Ideas (N, noise_features), N(0, 1) -> the heights of a curve (N, points)."""
+    """Latents (N, latent_features), N(0, 1) -> the heights of a curve (N, points)."""
 
-    def __init__(self, points: int, noise_features: int, hidden_features: int):
+    def __init__(self, points: int, latent_features: int, hidden_features: int):
         super().__init__()
-        self.noise_shape = (noise_features,)
+        self.latent_shape = (latent_features,)
         self.fc = nn.Sequential(
-            nn.Linear(noise_features, hidden_features),
+            nn.Linear(latent_features, hidden_features),
             nn.ReLU(),
             nn.Linear(hidden_features, points),
         )
 
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.fc(noise)
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.fc(latent)
 
 
 class Critic(nn.Module):
-    """The heights of a curve (N, points) -> the probability (N, 1) that a painter drew it."""
+    """The heights of a curve (N, points) -> the probability (N, 1) that it is real."""
 
     def __init__(self, points: int, hidden_features: int):
         super().__init__()
@@ -149,11 +156,11 @@ class Critic(nn.Module):
 
 
 class PainterGAN(nn.Module):
-    """Two small perceptrons on curves of so many points."""
+    """Generator and discriminator for curves of `points` points."""
 
-    def __init__(self, points: int = 15, noise_features: int = 5, hidden_features: int = 128):
+    def __init__(self, points: int = 15, latent_features: int = 5, hidden_features: int = 128):
         super().__init__()
-        self.generator = Painter(points, noise_features, hidden_features)
+        self.generator = Painter(points, latent_features, hidden_features)
         self.discriminator = Critic(points, hidden_features)
 
 

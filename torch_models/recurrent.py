@@ -1,4 +1,4 @@
-"""Networks on sequences: regressors of a series, a trigram language model, a part-of-speech tagger."""
+"""Networks on sequences: regressors of time series, a trigram language model, a part-of-speech tagger."""
 
 import torch
 from torch import Tensor, nn
@@ -7,8 +7,11 @@ from torch import Tensor, nn
 class _Regressor(nn.Module):
     """Windows of values (T, N, input_features) -> the next value at every step (T, N, 1).
 
-    A recurrent network of num_layers, hidden_features wide, from a state of zeros, and one linear layer.
+    A recurrent network with num_layers layers of hidden_features units starts from a zero state; one linear
+    layer follows. A subclass sets `layer`.
     """
+
+    layer: type[nn.RNN | nn.LSTM | nn.GRU]
 
     def __init__(self, input_features: int = 2, hidden_features: int = 4, num_layers: int = 2):
         super().__init__()
@@ -36,7 +39,7 @@ class GRURegressor(_Regressor):
 
 
 class NGramLanguageModel(nn.Module):
-    """Two words (N, 2) int -> logits of the word that follows (N, vocabulary_size).
+    """Two words (N, 2) int -> logits of the next word (N, vocabulary_size).
 
     Y. Bengio et al., "A neural probabilistic language model" (2003).
     """
@@ -57,9 +60,10 @@ class NGramLanguageModel(nn.Module):
 class LSTMTagger(nn.Module):
     """Words of sentences -> logits of their tags (N, L, num_tags).
 
-    words: (N, L) int. characters: (N, L, C) int, the letters of each word. lengths: (N, L) int, how many
-    of the C letters are the word's, from 1; those behind them change nothing, nor do words behind the end
-    of a sentence. The last row of each table is for what was never seen.
+    words: (N, L) int. characters: (N, L, C) int, the letters of each word. lengths: (N, L) int, the number of
+    letters of each word, at least 1. Letters after the end of a word have no effect on the logits, and words
+    after the end of a sentence have none on those before. The last row of each embedding is for unknown words
+    and letters.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Regression: the smallest networks, each one or two Linear layers.
+"""Regression: the smallest networks, with one or two Linear layers.
 
-two_layer_net is the network of PyTorch's first tutorial: no biases, weights of unit variance.
+two_layer_net is the network of PyTorch's first tutorial: it has no biases, and weights of unit variance.
 """
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class LinearRegression(nn.Module):
 
 
 class PolynomialRegression(nn.Module):
-    """A cubic: the powers (x, x^2, x^3) as (N, 3) -> y (N, 1)."""
+    """A cubic polynomial: the powers (x, x^2, x^3) as (N, 3) -> y (N, 1)."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class LogisticRegression(nn.Module):
 
 
 class TwoLayerNet(nn.Module):
-    """(N, in_features) -> (N, out_features) through one ReLU; no biases, weights N(0, 1)."""
+    """(N, in_features) -> (N, out_features) with one ReLU, no biases, and weights N(0, 1)."""
 
     def __init__(self, in_features: int = 1000, hidden_features: int = 100, out_features: int = 10):
         super().__init__()

@@ -1,7 +1,7 @@
 """Residual networks: He et al., "Deep Residual Learning for Image Recognition" (2016).
 
-resnet18, resnet34 and resnet50 are torchvision's: the same keys, shapes and initialisation, so that
-its published weights load. resnet_cifar is a small one for 32x32 images with a block of its own.
+resnet18, resnet34 and resnet50 have torchvision's keys, shapes and initialisation, so its published weights
+load. resnet_cifar is a small network for 32x32 images with a block of its own.
 """
 
 from torch import Tensor, nn
@@ -30,7 +30,8 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions: (N, in_channels, H, W) -> (N, 4 * channels, H/stride, W/stride).
 
-    The 3x3 convolution has the stride: torchvision's choice (v1.5), not the paper's.
+    The 3x3 convolution has the stride, as in torchvision (v1.5). In the paper the first 1x1 convolution has
+    it.
     """
 
     expansion = 4
@@ -54,7 +55,7 @@ class Bottleneck(nn.Module):
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int):
-    """The shortcut: the input itself, or its projection where the shape changes."""
+    """The shortcut: the identity, or a projection where the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(
@@ -64,7 +65,7 @@ def _downsample(in_channels: int, out_channels: int, stride: int):
 
 
 def _stage(block, count: int, in_channels: int, channels: int, stride: int):
-    """`count` blocks in a row, the first of which has the stride."""
+    """A sequence of `count` blocks; the first one has the stride."""
     blocks = [block(in_channels, channels, stride)]
     for _ in range(1, count):
         blocks.append(block(channels * block.expansion, channels))
@@ -72,9 +73,9 @@ def _stage(block, count: int, in_channels: int, channels: int, stride: int):
 
 
 class ResNet(nn.Module):
-    """Images (N, 3, H, W) -> logits (N, num_classes); width: the channels of the first stage.
+    """Images (N, 3, H, W) -> logits (N, num_classes); width: the number of channels of the first stage.
 
-    A subclass says which block, and how many of them each of the four stages has.
+    A subclass sets the block, and the number of blocks of each of the four stages.
     """
 
     block: type[BasicBlock | Bottleneck]
@@ -125,8 +126,8 @@ class ResNet50(ResNet):
 class CIFARBlock(nn.Module):
     """Two 3x3 convolutions: (N, in_channels, H, W) -> (N, channels, H/stride, W/stride).
 
-    Oddities: a ReLU on the residual before the sum, besides the one after it; and where the shape
-    changes, a shortcut convolution with bias and without batch norm.
+    Two peculiarities: the residual has a ReLU before the sum, besides the ReLU after it; and where the shape
+    changes, the shortcut is a convolution with bias and without batch norm.
     """
 
     expansion = 1
@@ -152,9 +153,9 @@ class CIFARBlock(nn.Module):
 
 
 class ResNetCIFAR(nn.Module):
-    """Images (N, 3, 32, 32) -> logits (N, num_classes); width: the channels of the first stage.
+    """Images (N, 3, 32, 32) -> logits (N, num_classes); width: the number of channels of the first stage.
 
-    Oddity: neither batch norm nor ReLU follows the first convolution.
+    Neither batch norm nor a ReLU follows the first convolution.
     """
 
     def __init__(self, num_classes: int = 10, width: int = 64):
@@ -176,10 +177,10 @@ class ResNetCIFAR(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """A block to build with: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    """A residual block for models of your own: (N, in_channels, H, W) -> (N, out_channels, H, W).
 
-    Two 3x3 convolutions with batch norm, plus the input, projected where the channels change. No
-    ReLU follows the sum.
+    The result is two 3x3 convolutions with batch norm, plus the input. A projection replaces the input where
+    the number of channels changes. No ReLU follows the sum.
     """
 
     def __init__(self, in_channels: int, out_channels: int):

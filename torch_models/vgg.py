@@ -1,6 +1,6 @@
-"""VGG: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition"
-(2015), as torchvision has it: the same keys, shapes and initialisation, so that its published
-weights load.
+"""VGG: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
+
+The keys, shapes and initialisation are torchvision's, so its published weights load.
 """
 
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class VGG(nn.Module):
     """Images (N, 3, H, W) -> logits (N, num_classes), H and W at least 32.
 
-    width: the channels of the first stage; later ones have 2, 4, 8 and 8 times as many. A subclass
-    says how many convolutions each of the five stages has, and whether batch norm follows them.
+    width: the number of channels of the first stage; the later stages have 2, 4, 8 and 8 times as many. A
+    subclass sets the number of convolutions of each of the five stages, and whether batch norm follows them.
     """
 
     stages: tuple[int, ...]
@@ -44,7 +44,8 @@ class VGG(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)

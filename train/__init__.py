@@ -1,16 +1,32 @@
-"""Training in JAX: recipes, data, tasks, optimizers and the loop. `python -m train.run --list`.
+"""Training in JAX: recipes, data, tasks, optimizers and the loop.
 
-`RECIPES` and `DATASETS` are plain tables; everything that needs jax is loaded when it is used.
+    import train
+
+    run = train.fit("lenet5", epochs=2)
+    run.evaluate().metrics
+    run = train.load_run("runs/dcgan")
+    run.sample(count=16).examples
+
+`python -m train.run --list` names the models, tasks and data sets. Importing this package loads nothing
+heavy: what needs jax is imported when it is used.
 """
 
+from typing import TYPE_CHECKING
 
-def __getattr__(name: str):
-    if name == "RECIPES":
-        from train.recipes import RECIPES
+from train.lazy import lazy_attributes
 
-        return RECIPES
-    if name == "DATASETS":
-        from train.data.datasets import DATASETS
+if TYPE_CHECKING:
+    from train.data.datasets import DATASETS
+    from train.engine.runs import Run, fit, load_run
+    from train.recipes import RECIPES, Recipe
 
-        return DATASETS
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["DATASETS", "RECIPES", "Recipe", "Run", "fit", "load_run"]
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "train.data.datasets": ("DATASETS",),
+        "train.engine.runs": ("Run", "fit", "load_run"),
+        "train.recipes": ("RECIPES", "Recipe"),
+    },
+)

@@ -1,8 +1,8 @@
-"""torch.nn's layers on NHWC arrays: the same names, arguments, defaults and meaning.
+"""torch.nn's layers on channels-last arrays: the same names, arguments, defaults and meaning.
 
-A layer's variables carry torch's names too (`weight`, `bias`, `running_mean`); only their layout
-is JAX's. Write `from flax_models import layers as nn` and a model reads like its PyTorch twin;
-`nn.init` holds torch's initialisers.
+A layer's variables have torch's names too (`weight`, `bias`, `running_mean`); only their layout is JAX's.
+Write `from flax_models import layers as nn`, and a model reads like its PyTorch twin. `nn.init` holds torch's
+initialisers. The array functions below the layers are in `flax_models.layers.ops`.
 """
 
 from flax_models.layers import init

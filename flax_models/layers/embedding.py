@@ -1,23 +1,24 @@
-"""Embedding."""
+"""Embedding: a table of vectors, one for each index."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 
 class Embedding(nnx.Module):
-    """Rows of a table: integers of any shape -> (..., embedding_dim).
+    """The rows of a table at integer indices: (...) -> (..., embedding_dim).
 
-    weight is (num_embeddings, embedding_dim), as torch's, drawn from N(0, 1). The row padding_idx
-    (negative: from the end) begins at zero and gets no gradient. An index outside the table, which
-    a compiled computation cannot refuse, gives nan.
+    weight is (num_embeddings, embedding_dim), as torch's, drawn from N(0, 1). The row padding_idx (negative:
+    counted from the end) begins at zero and gets no gradient. An index outside the table gives nan, because
+    a compiled computation cannot raise an error.
 
     Errors: ValueError for a padding_idx outside the table and for indices that are not integers.
     """
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
-        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+        *, dtype: DTypeLike | None = None, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs,
     ):  # fmt: skip
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"padding_idx={padding_idx} is not one of {num_embeddings} rows")
@@ -28,7 +29,7 @@ class Embedding(nnx.Module):
             weight = weight.at[padding_idx].set(0)
         self.weight = nnx.Param(weight)
 
-    def __call__(self, indices):
+    def __call__(self, indices: jax.Array) -> jax.Array:
         indices = jnp.asarray(indices)
         if not jnp.issubdtype(indices.dtype, jnp.integer):
             raise ValueError(f"Embedding expects integer indices, got {indices.dtype}")

@@ -1,46 +1,52 @@
-"""torch's initialisers: what `torch.nn.init` and the layers' own `reset_parameters` draw.
+"""torch's initialisers: the distributions of `torch.nn.init` and of the layers' own `reset_parameters`.
 
-Each function here makes an initialiser: `init(key, shape, dtype) -> array`, as in
-`jax.nn.initializers`. A shape is that of our layouts, (in, out) or (kH, kW, in/groups, out), and
-for a transposed convolution (kH, kW, out/groups, in); the fans are what torch computes from its own.
+Most functions return an initialiser: `init(key, shape, dtype) -> array`, as in `jax.nn.initializers`. A shape
+is one of our layouts: (in, out), (kH, kW, in/groups, out), or (kH, kW, out/groups, in) for a transposed
+convolution. The fans are those that torch computes from its own layouts.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+Shape = Sequence[int]
+Initializer = Callable[..., jax.Array]  # (key, shape, dtype=float32) -> array
 
 
-def normal(mean: float = 0.0, std: float = 1.0):
+def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
     """N(mean, std^2)."""
     return lambda key, shape, dtype=jnp.float32: mean + std * jax.random.normal(key, shape, dtype)
 
 
-def uniform(a: float = 0.0, b: float = 1.0):
+def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
     """U(a, b)."""
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, a, b)
 
 
-def constant(value: float):
-    """The value everywhere."""
+def constant(value: float) -> Initializer:
+    """The same value everywhere."""
     return lambda key, shape, dtype=jnp.float32: jnp.full(shape, value, dtype)
 
 
-def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0):
-    """N(mean, std^2) within [a, b]: absolute bounds, not multiples of std.
+def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
+    """N(mean, std^2) truncated to [a, b]; the bounds are absolute, not multiples of std.
 
     Errors: ValueError where a is not below b.
     """
     if not a < b:
         raise ValueError(f"trunc_normal needs a < b, got a={a} and b={b}")
 
-    def init(key, shape, dtype=jnp.float32):
-        # Drawn by inverting the error function, in float32 at least. Beyond 5.4 deviations that is 1
-        # to the last bit, and wider bounds would themselves be drawn: 200 deviations, once in 2^23.
+    def init(key: jax.Array, shape: Shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
+        # The draw inverts the error function, in float32 at least. Beyond 5.4 deviations that function is 1
+        # to the last bit, and wider bounds would themselves be drawn: 200 deviations once in 2^23 draws.
         low, high = (max(-5.4, min(5.4, (bound - mean) / std)) for bound in (a, b))
-        if low == high:  # [a, b] lies in the far tail, where all of the mass is at the nearer end
+        if low == high:  # [a, b] is in the far tail, and all of its mass is at the nearer end
             return jnp.full(shape, min(max(mean, a), b), dtype)
         draw = jax.random.truncated_normal(key, low, high, shape, jnp.promote_types(dtype, jnp.float32))
         return jnp.clip(mean + std * draw, a, b).astype(dtype)
@@ -48,51 +54,54 @@ def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float 
     return init
 
 
-def xavier_uniform(gain: float = 1.0):
-    """U(-b, b) of standard deviation gain * sqrt(2 / (fan_in + fan_out)). Glorot & Bengio 2010."""
+def xavier_uniform(gain: float = 1.0) -> Initializer:
+    """U(-b, b) with standard deviation gain * sqrt(2 / (fan_in + fan_out)). Glorot & Bengio 2010."""
     return _scaled(uniform_of_std, lambda shape: gain * math.sqrt(2 / sum(fans(shape))))
 
 
-def xavier_normal(gain: float = 1.0):
+def xavier_normal(gain: float = 1.0) -> Initializer:
     """N(0, std^2) with std = gain * sqrt(2 / (fan_in + fan_out)). Glorot & Bengio 2010."""
     return _scaled(normal_of_std, lambda shape: gain * math.sqrt(2 / sum(fans(shape))))
 
 
-def kaiming_uniform(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"):
-    """U(-b, b) of standard deviation gain / sqrt(fan); a is the slope of a leaky ReLU. He et al. 2015."""
+def kaiming_uniform(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
+    """U(-b, b) with standard deviation gain / sqrt(fan); a is the slope of a leaky ReLU. He et al. 2015."""
     return _scaled(uniform_of_std, _kaiming_std(a, mode, nonlinearity))
 
 
-def kaiming_normal(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"):
+def kaiming_normal(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
     """N(0, std^2) with std = gain / sqrt(fan); a is the slope of a leaky ReLU. He et al. 2015."""
     return _scaled(normal_of_std, _kaiming_std(a, mode, nonlinearity))
 
 
-def sparse(sparsity: float, std: float = 0.01):
-    """N(0, std^2), but for each input a fraction of its weights zero. Martens 2010.
+def sparse(sparsity: float, std: float = 0.01) -> Initializer:
+    """N(0, std^2), where a fraction of each input's weights is zero. Martens 2010.
 
-    Shape (in, out), where each of the `in` rows gets ceil(sparsity * out) zeros: a column of torch's.
+    The shape is (in, out). Each of the `in` rows, a column in torch, gets ceil(sparsity * out) zeros.
 
-    Errors: ValueError for other than two axes, and for a sparsity outside [0, 1].
+    Errors: ValueError unless there are two axes, and for a sparsity outside [0, 1].
     """
     if not 0 <= sparsity <= 1:
         raise ValueError(f"sparsity is a fraction of the weights, got {sparsity}")
 
-    def init(key, shape, dtype=jnp.float32):
+    def init(key: jax.Array, shape: Shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
         if len(shape) != 2:
             raise ValueError(f"sparse initialises (in, out) weights, got shape {tuple(shape)}")
         values, order = jax.random.split(key)
-        ranks = jnp.argsort(jax.random.uniform(order, shape), axis=1)  # a permutation in every row
+        ranks = jnp.argsort(jax.random.uniform(order, shape), axis=1)  # a permutation of every row
         kept = ranks >= math.ceil(sparsity * shape[1])
         return jnp.where(kept, std * jax.random.normal(values, shape, dtype), 0)
 
     return init
 
 
-def redraw(modules: Sequence, init: Callable, scale: Callable[[Sequence[int]], float], rngs) -> None:
-    """Draws the `weight` of each of these layers anew: `init`, times `scale` of the weight's shape.
+def redraw(
+    modules: Sequence[Any], init: Initializer, scale: Callable[[Shape], float], rngs: nnx.Rngs
+) -> None:
+    """Draws the `weight` of each of these layers again, from `init` times `scale` of the weight's shape.
 
-    All are cut from one draw. XLA compiles every draw on its own: GoogLeNet's 64 took 34 seconds, this 4.
+    All weights are parts of one draw, because XLA compiles every draw separately: GoogLeNet's 64 draws took
+    34 seconds, one draw takes 4.
     """
     weights = [module.weight for module in modules]
     ends = list(itertools.accumulate(weight.size for weight in weights))
@@ -101,8 +110,8 @@ def redraw(modules: Sequence, init: Callable, scale: Callable[[Sequence[int]], f
         weight.set_value(scale(weight.shape) * part.reshape(weight.shape))
 
 
-def fan_in_uniform(fan_in: int):
-    """U(±1/sqrt(fan_in)), the default of Linear, Conv and ConvTranspose, for their biases too.
+def fan_in_uniform(fan_in: int) -> Initializer:
+    """U(±1/sqrt(fan_in)), the default of weights and biases of Linear, Conv and ConvTranspose.
 
     torch writes it as `kaiming_uniform_(a=sqrt(5))`, which is the same distribution.
     """
@@ -110,8 +119,8 @@ def fan_in_uniform(fan_in: int):
     return uniform(-bound, bound)
 
 
-def fans(shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight in our layout. ValueError for less than two axes."""
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight in our layout. ValueError for fewer than two axes."""
     if len(shape) < 2:
         raise ValueError(f"fan in and fan out need at least two axes, got shape {tuple(shape)}")
     *kernel, narrow, wide = shape
@@ -119,9 +128,10 @@ def fans(shape) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which a nonlinearity shrinks deviations, inverted; torch's table.
+    """The gain of a nonlinearity, which is the inverse of the factor by which it shrinks deviations.
 
-    param is the slope of "leaky_relu" (0.01 by default). Errors: ValueError for an unknown name.
+    The values are torch's. param is the slope of "leaky_relu" (0.01 by default). Errors: ValueError for an
+    unknown name.
     """
     gains = {
         "linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "conv_transpose1d": 1.0,
@@ -134,21 +144,23 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def normal_of_std(std: float):
+def normal_of_std(std: float) -> Initializer:
     """N(0, std^2)."""
     return normal(0.0, std)
 
 
-def uniform_of_std(std: float):
-    """U(-b, b) of that standard deviation: b = sqrt(3) * std."""
+def uniform_of_std(std: float) -> Initializer:
+    """U(-b, b) with standard deviation std: b = sqrt(3) * std."""
     return uniform(-math.sqrt(3) * std, math.sqrt(3) * std)
 
 
-def _scaled(distribution, std_of_shape):
+def _scaled(
+    distribution: Callable[[float], Initializer], std_of_shape: Callable[[Shape], float]
+) -> Initializer:
     return lambda key, shape, dtype=jnp.float32: distribution(std_of_shape(shape))(key, shape, dtype)
 
 
-def _kaiming_std(a: float, mode: str, nonlinearity: str):
+def _kaiming_std(a: float, mode: str, nonlinearity: str) -> Callable[[Shape], float]:
     modes = ("fan_in", "fan_out")
     if mode not in modes:
         raise ValueError(f"mode must be one of {modes}, got {mode!r}")

@@ -1,9 +1,10 @@
-"""Padding by reflection and by zeros; torch's (left, right, top, bottom), on NHWC arrays."""
+"""Padding by reflection and by zeros, with torch's (left, right, top, bottom), on NHWC arrays."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from flax_models.layers.pool import check_picture
+from flax_models.layers.ops.shapes import check_images
 
 
 class _Pad2d(nnx.Module):
@@ -17,8 +18,8 @@ class _Pad2d(nnx.Module):
             raise ValueError(f"padding must be an int or (left, right, top, bottom), got {sides}")
         self.padding = sides
 
-    def __call__(self, x):
-        check_picture(x, self)
+    def __call__(self, x: jax.Array) -> jax.Array:
+        check_images(x, self)
         left, right, top, bottom = self.padding
         sides = ((0, 0), (top, bottom), (left, right), (0, 0))
         if any(size + low + high < 1 for size, (low, high) in zip(x.shape, sides, strict=True)):
@@ -27,8 +28,8 @@ class _Pad2d(nnx.Module):
         padded = jnp.pad(x, [(max(low, 0), max(high, 0)) for low, high in sides], mode=self.mode)
         return padded[tuple(slice(max(-low, 0), min(high, 0) or None) for low, high in sides)]
 
-    def _check_reach(self, x):
-        """Raises ValueError where the picture is too small for the padding."""
+    def _check_reach(self, x: jax.Array) -> None:
+        """Raises ValueError where the image is too small for the padding."""
 
 
 class ZeroPad2d(_Pad2d):
@@ -43,7 +44,7 @@ class ReflectionPad2d(_Pad2d):
     """
     mode = "reflect"
 
-    def _check_reach(self, x):
+    def _check_reach(self, x: jax.Array) -> None:
         left, right, top, bottom = self.padding
         if max(left, right) >= x.shape[2] or max(top, bottom) >= x.shape[1]:
             raise ValueError(f"ReflectionPad2d: padding {self.padding} must be smaller than {x.shape[1:3]}")

@@ -1,12 +1,13 @@
-"""Pooling over windows with torch's arguments, on NHWC arrays."""
+"""Maximum, average and power pooling over windows with torch's arguments, on NHWC arrays."""
 
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from flax_models.layers.conv import Size, pair
-from flax_models.layers.pool_ops import (
+from flax_models.layers.ops.pool import (
     Windows,
     max_pool2d,
     max_pool2d_indices,
@@ -14,10 +15,11 @@ from flax_models.layers.pool_ops import (
     window_counts,
     window_padding,
 )
+from flax_models.layers.ops.shapes import Size, check_images, pair
 
 
 class _Pool2d(nnx.Module):
-    """The arguments that windowed pools share, and what torch refuses in them."""
+    """The arguments that windowed pools share, and the checks that torch makes of them."""
 
     def __init__(
         self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
@@ -30,8 +32,8 @@ class _Pool2d(nnx.Module):
         if any(p < 0 or p > k // 2 for p, k in zip(self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"padding {self.padding} must be at most half of the kernel {self.kernel_size}")
 
-    def _windows(self, x) -> Windows:
-        check_picture(x, self)
+    def _windows(self, x: jax.Array) -> Windows:
+        check_images(x, self)
         extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         padding = window_padding(x.shape[1:3], extents, self.stride, self.padding, self.ceil_mode)
         return Windows(self.kernel_size, self.stride, padding, self.dilation)
@@ -40,10 +42,9 @@ class _Pool2d(nnx.Module):
 class MaxPool2d(_Pool2d):
     """The maximum of each window: (N, H, W, C) -> (N, OH, OW, C).
 
-    stride defaults to the kernel; padding is symmetric, at most half the kernel, and never the
-    maximum; ceil_mode keeps a last window that begins inside the picture but ends outside. With
-    return_indices the result is (values, indices): where in its picture each maximum was found, as
-    row * W + column.
+    stride defaults to the kernel. Padding is symmetric, at most half the kernel, and never the maximum.
+    ceil_mode keeps a last window that begins inside the image and ends outside. With return_indices the
+    result is (values, indices); the index of a maximum is its place in the image, row * W + column.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
@@ -55,7 +56,7 @@ class MaxPool2d(_Pool2d):
         super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
         self.return_indices = return_indices
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> Any:  # an array, or two with return_indices
         windows = self._windows(x)
         y = max_pool2d(x, windows)
         return (y, max_pool2d_indices(x, windows)) if self.return_indices else y
@@ -64,9 +65,9 @@ class MaxPool2d(_Pool2d):
 class AvgPool2d(_Pool2d):
     """The mean of each window: (N, H, W, C) -> (N, OH, OW, C).
 
-    stride defaults to the kernel. Padded zeros count in the mean unless count_include_pad is off;
-    what a last window of ceil_mode has beyond the padding never counts; divisor_override replaces
-    every count.
+    stride defaults to the kernel. Padded zeros count in the mean unless count_include_pad is False. The part
+    of a last window of ceil_mode that lies beyond the padding never counts. divisor_override replaces every
+    count.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
@@ -80,7 +81,7 @@ class AvgPool2d(_Pool2d):
             raise ValueError("divisor_override must not be zero")
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         windows = self._windows(x)
         if self.divisor_override is not None:
             divisor = self.divisor_override
@@ -92,11 +93,11 @@ class AvgPool2d(_Pool2d):
 
 
 class LPPool2d(_Pool2d):
-    """(sum of x^p over each window)^(1/p), p being norm_type: (N, H, W, C) -> (N, OH, OW, C).
+    """(sum of x^p over each window)^(1/p), where p is norm_type: (N, H, W, C) -> (N, OH, OW, C).
 
-    p = inf is the maximum of |x|, p = -inf torch's -max(-|x|), the minimum. The gradient is zero
-    where the sum is. As in torch, a last window of ceil_mode stands for a whole one: its sum grows
-    by kernel size / values seen; and an odd p can make sums negative, whose root is nan.
+    p = inf gives the maximum of |x|, p = -inf torch's -max(-|x|), the minimum. The gradient is zero where the
+    sum is zero. As in torch, a last window of ceil_mode counts as a whole one: its sum is multiplied by
+    kernel size / values seen. As in torch too, an odd p can make a sum negative, and its root is nan.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
@@ -109,23 +110,18 @@ class LPPool2d(_Pool2d):
             raise ValueError("norm_type must not be zero")
         self.norm_type = float(norm_type)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         windows = self._windows(x)
         if math.isinf(self.norm_type):
             sign = math.copysign(1, self.norm_type)
-            return sign * max_pool2d(sign * jnp.sign(x) * x, windows)  # |x|, with slope 0 at 0
+            return sign * max_pool2d(sign * jnp.sign(x) * x, windows)  # sign(x) * x is |x| with slope 0 at 0
         y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         counts = window_counts(x.shape[1:3], windows, (0, 0))[..., None]
         total = sum_pool2d(_power(y, self.norm_type), windows) * (math.prod(self.kernel_size) / counts)
-        # One where outside and one inside: the root's infinite slope at 0 must not reach the gradient.
+        # Both jnp.where are needed: the root's infinite slope at 0 must not reach the gradient.
         root = jnp.where(total == 0, 0, _power(jnp.where(total == 0, 1, total), 1 / self.norm_type))
         return root.astype(x.dtype)
 
 
-def _power(x, exponent: float):
+def _power(x: jax.Array, exponent: float) -> jax.Array:
     return x ** (int(exponent) if exponent.is_integer() else exponent)
-
-
-def check_picture(x, layer):
-    if x.ndim != 4 or 0 in x.shape[1:]:
-        raise ValueError(f"{type(layer).__name__} expects (N, H, W, C) input, got shape {x.shape}")

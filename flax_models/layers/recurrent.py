@@ -1,48 +1,55 @@
 """RNN, LSTM and GRU with torch's gates, biases, arguments and shapes.
 
-A sequence is laid out as in torch: (L, N, features), or (N, L, features) with batch_first, or
-(L, features) without a batch.
+Sequences have torch's layout: (L, N, features), (N, L, features) with batch_first, or (L, features) without a
+batch.
 """
+
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 from jax import lax
+from jax.typing import DTypeLike
 
 from flax_models.layers.dropout import Dropout
 from flax_models.layers.init import fan_in_uniform
 
+Arrays = tuple[jax.Array, ...]
+
 
 class _Recurrent(nnx.Module):
-    """Layers, directions, dropout, lengths and shapes; a subclass adds the cell.
+    """A recurrent network of several layers and directions. A subclass adds the cell.
 
-    For layer k the variables are weight_ih_lk (features, gates * hidden_size), weight_hh_lk
-    (hidden_size, gates * hidden_size), both the transposes of torch's, and bias_ih_lk, bias_hh_lk
-    (gates * hidden_size,); those of the other direction end in _reverse. All are initialised
+    The variables of layer k are weight_ih_lk (features, gates * hidden_size), weight_hh_lk (hidden_size,
+    gates * hidden_size), bias_ih_lk and bias_hh_lk (gates * hidden_size,). The weights are the transposes of
+    torch's. The names of the reverse direction end in _reverse. All variables are initialised
     U(±1/sqrt(hidden_size)). Both biases are trained, as in torch.
 
-    Called with a sequence and, if wanted, an initial state `hx` of (num_layers * directions, N,
-    hidden_size), layer by layer with the directions inside, zero by default. Gives (output, state):
-    the last layer's hidden states at every step, (L, N, directions * hidden_size), and the final
-    state of every layer, shaped as hx. Without a batch, N is absent everywhere.
+    The call takes a sequence and an optional initial state `hx` (num_layers * directions, N, hidden_size),
+    which is zero by default; its first axis goes through the layers and, within each, through the directions.
+    The call returns (output, state). The output (L, N, directions * hidden_size) holds the last layer's
+    hidden states at every step. The state holds the final state of every layer in the shape of hx. Without a
+    batch there is no axis N.
 
-    `lengths` (N,), each from 1 to L, means torch's packed sequences: outputs past a sequence's end
-    are zero, its state is the one at its last step, and the reverse direction starts there.
+    `lengths` (N,), each from 1 to L, is the equivalent of torch's packed sequences. Outputs past a sequence's
+    end are zero, its state is the state at its last step, and the reverse direction starts there.
 
-    In training each layer's output but the last's goes through dropout, from rngs' "dropout" stream.
+    In training, dropout from rngs' "dropout" stream applies to the output of each layer but the last.
 
-    Errors: ValueError for sizes that are not positive, a dropout outside [0, 1], and input, states
-    or lengths of the wrong shape.
+    Errors: ValueError for sizes that are not positive, a dropout outside [0, 1], and input, states or lengths
+    of the wrong shape.
     """
 
     gates: int
-    states: int  # arrays that make up the state
+    states: int  # the number of arrays in the state
+    weight_ih_l0: nnx.Param
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
         batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+        *, dtype: DTypeLike | None = None, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs,
     ):  # fmt: skip
         if min(input_size, hidden_size, num_layers) < 1:
             raise ValueError(f"{input_size=}, {hidden_size=} and {num_layers=} must be positive")
@@ -65,7 +72,9 @@ class _Recurrent(nnx.Module):
     def _directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 
-    def __call__(self, x, hx=None, *, lengths=None):
+    def __call__(
+        self, x: jax.Array, hx: jax.Array | Arrays | None = None, *, lengths: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:  # the state is an array, or a tuple of them for an LSTM
         name = type(self).__name__
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape[:-1]:
             raise ValueError(
@@ -78,8 +87,10 @@ class _Recurrent(nnx.Module):
             x = x[:, None]
         steps, batch = x.shape[:2]
 
-        hx = self._initial_state(hx, batch, batched)
-        x, *hx = promote_dtype((x, *hx), dtype=self.dtype or jnp.result_type(x, self.weight_ih_l0[...]))
+        initial = self._initial_state(hx, batch, batched)
+        x, *initial = promote_dtype(
+            (x, *initial), dtype=self.dtype or jnp.result_type(x, self.weight_ih_l0[...])
+        )
         valid = None
         if lengths is not None:
             lengths = jnp.asarray(lengths)
@@ -88,7 +99,7 @@ class _Recurrent(nnx.Module):
                     f"lengths must be one for each of {batch} sequences, got shape {lengths.shape}"
                 )
             valid = (jnp.arange(steps)[:, None] < lengths)[..., None]  # (L, N, 1)
-            x = jnp.where(valid, x, 0)  # so that padding of inf or nan reaches no gradient
+            x = jnp.where(valid, x, 0)  # padding of inf or nan must not reach a gradient
 
         finals = []
         for layer in range(self.num_layers):
@@ -96,7 +107,7 @@ class _Recurrent(nnx.Module):
                 x = self.dropout(x)
             outputs = []
             for direction in self._directions:
-                state = tuple(h[len(finals)] for h in hx)
+                state = tuple(h[len(finals)] for h in initial)
                 final, y = self._scan(x, state, valid, f"l{layer}{direction}", bool(direction))
                 finals.append(final)
                 outputs.append(y)
@@ -109,26 +120,28 @@ class _Recurrent(nnx.Module):
             x, state = x[:, 0], tuple(h[:, 0] for h in state)
         return x, state if self.states > 1 else state[0]
 
-    def _initial_state(self, hx, batch: int, batched: bool):
+    def _initial_state(self, hx: jax.Array | Arrays | None, batch: int, batched: bool) -> Arrays:
         count = self.num_layers * len(self._directions)
         shape = (count, batch, self.hidden_size) if batched else (count, self.hidden_size)
         if hx is None:
-            hx = (jnp.zeros(shape),) * self.states
-        elif self.states == 1:
-            hx = (hx,)
-        if len(hx) != self.states or any(h.shape != shape for h in hx):
-            given = ", ".join(str(h.shape) for h in hx)
+            state = (jnp.zeros(shape),) * self.states
+        else:
+            state = cast(Arrays, (hx,) if self.states == 1 else hx)
+        if len(state) != self.states or any(h.shape != shape for h in state):
+            given = ", ".join(str(h.shape) for h in state)
             raise ValueError(f"{type(self).__name__} expects {self.states} state(s) of {shape}, got {given}")
-        return hx if batched else tuple(h[:, None] for h in hx)
+        return state if batched else tuple(h[:, None] for h in state)
 
-    def _scan(self, x, state, valid, name: str, reverse: bool):
-        """One layer in one direction: (final state, hidden states (L, N, hidden_size))."""
+    def _scan(
+        self, x: jax.Array, state: Arrays, valid: jax.Array | None, name: str, reverse: bool
+    ) -> tuple[Arrays, jax.Array]:
+        """(final state, hidden states (L, N, hidden_size)) of one layer in one direction."""
         names = [f"{leaf}_{name}" for leaf in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         weights = [getattr(self, leaf)[...].astype(x.dtype) for leaf in names[: 4 if self.bias else 2]]
         weight_ih, weight_hh, bias_ih, bias_hh = weights if self.bias else (*weights, 0, 0)
         from_input = x @ weight_ih + bias_ih  # all steps in one matmul
 
-        def step(state, inputs):
+        def step(state: Arrays, inputs: tuple[jax.Array, jax.Array | None]) -> tuple[Arrays, jax.Array]:
             from_input, valid = inputs
             new = self._cell(from_input, state[0] @ weight_hh + bias_hh, state)
             if valid is None:
@@ -136,24 +149,27 @@ class _Recurrent(nnx.Module):
             kept = tuple(jnp.where(valid, n, old) for n, old in zip(new, state, strict=True))
             return kept, jnp.where(valid, new[0], 0)
 
-        # Of a small layer a step costs more to dispatch than to compute; short sequences are not worth the
+        # A step of a small layer takes longer to dispatch than to compute. Short sequences do not repay the
         # longer compilation.
         unroll = 4 if x.shape[0] >= 32 else 1
         return lax.scan(step, state, (from_input, valid), reverse=reverse, unroll=unroll)
 
-    def _cell(self, from_input, from_hidden, state):
-        """What input and hidden state give the gates, (N, gates * hidden_size) each -> the new state."""
+    def _cell(self, from_input: jax.Array, from_hidden: jax.Array, state: Arrays) -> Arrays:
+        """The new state, from the contributions of input and hidden state to the gates.
+
+        Both contributions are (N, gates * hidden_size).
+        """
         raise NotImplementedError
 
 
 class RNN(_Recurrent):
-    __doc__ = f"h' = tanh(input + hidden), or relu in its place. Elman 1990.\n\n    {_Recurrent.__doc__}"
+    __doc__ = f"h' = tanh(input + hidden), or relu instead of tanh. Elman 1990.\n\n    {_Recurrent.__doc__}"
     gates, states = 1, 1
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
         bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-        *, dtype=None, param_dtype=jnp.float32, rngs: nnx.Rngs,
+        *, dtype: DTypeLike | None = None, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs,
     ):  # fmt: skip
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
@@ -163,7 +179,7 @@ class RNN(_Recurrent):
             dtype=dtype, param_dtype=param_dtype, rngs=rngs,
         )  # fmt: skip
 
-    def _cell(self, from_input, from_hidden, state):
+    def _cell(self, from_input: jax.Array, from_hidden: jax.Array, state: Arrays) -> Arrays:
         activation = jnp.tanh if self.nonlinearity == "tanh" else jax.nn.relu
         return (activation(from_input + from_hidden),)
 
@@ -171,12 +187,12 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     __doc__ = f"""Gates i, f, g, o; c' = f * c + i * g, h' = o * tanh(c'). Hochreiter & Schmidhuber 1997.
 
-    The state is a pair, (h, c), both as hx and as result.
+    The state is a pair (h, c), both in hx and in the result.
 
     {_Recurrent.__doc__}"""
     gates, states = 4, 2
 
-    def _cell(self, from_input, from_hidden, state):
+    def _cell(self, from_input: jax.Array, from_hidden: jax.Array, state: Arrays) -> Arrays:
         i, f, g, o = jnp.split(from_input + from_hidden, 4, axis=-1)
         c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
         return jax.nn.sigmoid(o) * jnp.tanh(c), c
@@ -185,12 +201,12 @@ class LSTM(_Recurrent):
 class GRU(_Recurrent):
     __doc__ = f"""Gates r, z, n, where n = tanh(input_n + r * hidden_n); h' = (1 - z) * n + z * h.
 
-    The reset gate multiplies after the matmul and its bias, as in torch. Cho et al. 2014.
+    As in torch, the reset gate multiplies after the matmul and its bias. Cho et al. 2014.
 
     {_Recurrent.__doc__}"""
     gates, states = 3, 1
 
-    def _cell(self, from_input, from_hidden, state):
+    def _cell(self, from_input: jax.Array, from_hidden: jax.Array, state: Arrays) -> Arrays:
         input_r, input_z, input_n = jnp.split(from_input, 3, axis=-1)
         hidden_r, hidden_z, hidden_n = jnp.split(from_hidden, 3, axis=-1)
         r, z = jax.nn.sigmoid(input_r + hidden_r), jax.nn.sigmoid(input_z + hidden_z)

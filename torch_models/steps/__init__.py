@@ -1,8 +1,8 @@
 """The reference training step of each task, in plain PyTorch.
 
-A step is built from a model and its optimizers and called with a batch (NCHW) and the random
-numbers of the step; it trains the model in place and returns the losses. The certificate holds
-the Flax step to these, and the benchmarks time against them.
+A step is built from a model and its optimizers. The call takes a batch (NCHW) and the random numbers of the
+step (`noise`), trains the model in place and returns the losses. The certificate compares the Flax steps with
+these, and the benchmarks compare their times.
 """
 
 from torch_models.steps.autoencode import AutoencodeStep
@@ -10,7 +10,7 @@ from torch_models.steps.cyclegan import CycleGANStep
 from torch_models.steps.gan import GANStep
 from torch_models.steps.supervised import ClassifyStep, SupervisedStep, TagStep
 
-STEPS = {
+REFERENCE_STEPS = {
     "autoencode": AutoencodeStep,
     "cyclegan": CycleGANStep,
     "gan": GANStep,

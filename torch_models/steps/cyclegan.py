@@ -1,4 +1,4 @@
-"""Translating between two domains without pairs: adversarial, cycle and identity losses, and the pool."""
+"""The training step of CycleGAN: adversarial, cycle and identity losses, and the image pool."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,10 +14,11 @@ GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a
 
 
 class ImagePool:
-    """The last generated images, of which the discriminator sees some again. Shrivastava et al. 2017.
+    """A pool of earlier generated images for the discriminator. Shrivastava et al. 2017.
 
-    While there are less than `size`, a new image is kept and returned. Then, where its chance is above
-    1/2, it takes the place of the image in its slot, which is returned; else it is returned itself.
+    Until the pool holds `size` images, each new image is stored and returned. Afterwards a new image whose
+    chance is above 1/2 replaces the image in its slot, and that one is returned. Any other image is returned
+    itself.
     """
 
     def __init__(self, size: int):
@@ -25,7 +26,7 @@ class ImagePool:
         self.images: list[Tensor] = []
 
     def query(self, images: Tensor, chances: Tensor, slots: Tensor) -> Tensor:
-        """Images (N, C, H, W), one after the other, with chances (N,) in [0, 1) and slots (N,)."""
+        """The images to show, one for each new image (N, C, H, W). chances (N,) are in [0, 1); slots (N,)."""
         returned = []
         for image, chance, slot in zip(images, chances.tolist(), slots.tolist(), strict=True):
             if len(self.images) < self.size:
@@ -37,14 +38,15 @@ class ImagePool:
 
 
 def least_squares(scores: Tensor, target: float) -> Tensor:
-    """The mean squared distance of the patches' scores from 1, real, or 0, generated."""
+    """The mean squared distance of the patches' scores from the target: 1 is real, 0 is generated."""
     return F.mse_loss(scores, torch.full_like(scores, target))
 
 
 class CycleGANStep:
-    """One step of both generators, then one of both discriminators, on what the generators had made.
+    """A generator step for both generators, then a discriminator step for both discriminators.
 
-    decay_after: the share of `steps` after which the rates fall linearly to 0; without `steps` they stay.
+    The discriminators see images that the generators made before their step. decay_after: the fraction of
+    `steps` after which the learning rates fall linearly to 0. Without `steps` they are constant.
     """
 
     def __init__(
@@ -58,32 +60,32 @@ class CycleGANStep:
         self.schedules = {child: LambdaLR(optimizer, factor) for child, optimizer in optimizers.items()}
 
     def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        model, real_a, real_b = self.model, batch["a"], batch["b"]
-        fake_b, fake_a = model.generator_ab(real_a), model.generator_ba(real_b)
-        adversarial = least_squares(model.discriminator_b(fake_b), 1.0)
-        adversarial = adversarial + least_squares(model.discriminator_a(fake_a), 1.0)
-        cycle = F.l1_loss(model.generator_ba(fake_b), real_a) + F.l1_loss(model.generator_ab(fake_a), real_b)
-        identity = F.l1_loss(model.generator_ab(real_b), real_b) + F.l1_loss(
-            model.generator_ba(real_a), real_a
-        )
+        real_a, real_b = batch["a"], batch["b"]
+        generator_ab, generator_ba = (self.model.get_submodule(name) for name in GENERATORS)
+        discriminator_a, discriminator_b = (self.model.get_submodule(name) for name in DISCRIMINATORS)
+        fake_b, fake_a = generator_ab(real_a), generator_ba(real_b)
+        adversarial = least_squares(discriminator_b(fake_b), 1.0)
+        adversarial = adversarial + least_squares(discriminator_a(fake_a), 1.0)
+        cycle = F.l1_loss(generator_ba(fake_b), real_a) + F.l1_loss(generator_ab(fake_a), real_b)
+        identity = F.l1_loss(generator_ab(real_b), real_b) + F.l1_loss(generator_ba(real_a), real_a)
         loss = adversarial + self.cycle_weight * cycle + self.identity_weight * identity
         losses = {"adversarial_loss": adversarial, "cycle_loss": cycle, "identity_loss": identity}
-        self._descend(GENERATORS, loss)
+        self._apply_gradients(GENERATORS, loss)
 
         (chance_a, chance_b), (slot_a, slot_b) = noise["chance"], noise["slot"]
         past_a = self.pool_a.query(fake_a.detach(), chance_a, slot_a)
         past_b = self.pool_b.query(fake_b.detach(), chance_b, slot_b)
-        loss_a = self._discriminator_loss(model.discriminator_a, real_a, past_a)
-        loss_b = self._discriminator_loss(model.discriminator_b, real_b, past_b)
-        self._descend(DISCRIMINATORS, loss_a + loss_b)
+        loss_a = self._discriminator_loss(discriminator_a, real_a, past_a)
+        loss_b = self._discriminator_loss(discriminator_b, real_b, past_b)
+        self._apply_gradients(DISCRIMINATORS, loss_a + loss_b)
         losses |= {"generator_loss": loss, "discriminator_a_loss": loss_a, "discriminator_b_loss": loss_b}
         return {name: value.detach() for name, value in losses.items()}
 
     def _discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         return (least_squares(discriminator(real), 1.0) + least_squares(discriminator(fake), 0.0)) / 2
 
-    def _descend(self, children: tuple[str, str], loss: Tensor) -> None:
-        parameters = [p for child in children for p in getattr(self.model, child).parameters()]
+    def _apply_gradients(self, children: tuple[str, str], loss: Tensor) -> None:
+        parameters = [p for child in children for p in self.model.get_submodule(child).parameters()]
         for child in children:
             self.optimizers[child].zero_grad()
         loss.backward(inputs=parameters)

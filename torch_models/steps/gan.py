@@ -1,4 +1,4 @@
-"""Adversarial training: the losses of both halves, and the step that all variants share."""
+"""The training step of GANs: the losses of discriminator and generator, and the step of all variants."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from torch_models.steps.decay import linear_decay
 
 
 def bce_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-log D(x) - log(1 - D(G(z))) on logits: the mean over real plus the mean over fake."""
+    """-log D(x) - log(1 - D(G(z))) on logits: the mean over real plus the mean over fake examples."""
     return F.binary_cross_entropy_with_logits(
         real, torch.ones_like(real)
     ) + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
@@ -29,7 +29,7 @@ def probability_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def half_probability_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The same, halved."""
+    """Half of -log D(x) - log(1 - D(G(z))) on probabilities."""
     return probability_discriminator_loss(real, fake) / 2
 
 
@@ -39,7 +39,7 @@ def probability_generator_loss(fake: Tensor) -> Tensor:
 
 
 def minimax_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-mean(log D(x) + log(1 - D(G(z)))) on probabilities, as it stands in the paper."""
+    """-mean(log D(x) + log(1 - D(G(z)))) on probabilities, as in the paper."""
     return -torch.mean(torch.log(real) + torch.log(1 - fake))
 
 
@@ -59,12 +59,12 @@ def least_squares_generator_loss(fake: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """D(G(z)) - D(x), of a critic without bounds."""
+    """D(G(z)) - D(x), the negated Wasserstein estimate; D is a critic with unbounded output."""
     return fake.mean() - real.mean()
 
 
 def wasserstein_generator_loss(fake: Tensor) -> Tensor:
-    """-D(G(z))."""
+    """-D(G(z)), for an unbounded critic."""
     return -fake.mean()
 
 
@@ -79,13 +79,14 @@ LOSSES = {
 
 
 class GANStep:
-    """Steps of the discriminator, each on its share of the batch, then one of the generator on the last.
+    """Discriminator steps, each on its split of the batch, then one generator step on the last split.
 
-    Both see the same noise; the generator runs anew for its own half, so that its batch statistics move
-    twice. Gradients are taken for the trained half alone. With `ema`, `average.module` is the generator
-    with the moving average of its weights. What the discriminator is shown gets noise["real_noise"] or
-    noise["fake_noise"], of the examples' shape, times `instance_noise` and the share of `steps` that is left;
-    `done` of them are taken already where a run goes on.
+    Both kinds of step use the same latents, noise["latent"]. The generator runs again in its own step, so its
+    batch statistics move twice. Each step computes gradients only of the module that it trains. With `ema`,
+    `average.module` is the generator with the moving average of its weights. With `instance_noise`, the
+    discriminator's input is the examples plus noise["real_noise"] or noise["fake_noise"], of the examples'
+    shape, times `instance_noise` and the fraction of `steps` that remains. `done` is the number of steps
+    already taken, for a run that continues.
     """
 
     def __init__(
@@ -95,71 +96,75 @@ class GANStep:
         done: int = 0,
     ):  # fmt: skip
         self.model, self.optimizers = model.train(), optimizers
+        self.generator = model.get_submodule("generator")
+        self.discriminator = model.get_submodule("discriminator")
         self.discriminator_loss, self.generator_loss = LOSSES[loss]
         self.critic_steps, self.weight_clip, self.penalty = critic_steps, weight_clip, gradient_penalty
         self.instance_noise, self.steps, self.done = instance_noise, steps, done
         self.average = None
         if ema is not None:
-            self.average = AveragedModel(model.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
+            self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
 
     def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        everything = {**batch, **noise}
-        shares = [
-            {name: tensor.tensor_split(self.critic_steps)[n] for name, tensor in everything.items()}
+        tensors = {**batch, **noise}
+        batch_splits = [
+            {name: tensor.tensor_split(self.critic_steps)[n] for name, tensor in tensors.items()}
             for n in range(self.critic_steps)
         ]
-        losses = torch.stack([self._discriminate(share) for share in shares])
-        generator_loss = self._generate_better(shares[-1])
+        losses = torch.stack([self._discriminator_step(split) for split in batch_splits])
+        generator_loss = self._generator_step(batch_splits[-1])
         if self.average is not None:
-            self.average.update_parameters(self.model.generator)
+            self.average.update_parameters(self.generator)
         self.done += 1
         return {"discriminator_loss": losses.mean(), "generator_loss": generator_loss}
 
-    def _discriminate(self, share: Mapping[str, Tensor]) -> Tensor:
-        generator, discriminator = self.model.generator, self.model.discriminator
-        real, given = self._real(share), self._given(share)
+    def _discriminator_step(self, split: Mapping[str, Tensor]) -> Tensor:
+        generator, discriminator = self.generator, self.discriminator
+        real, conditions = self._real_examples(split), self._conditions(split)
         with torch.no_grad():
-            fake = generator(share["z"], *given)
-        real, fake = self._shown(real, share, "real_noise"), self._shown(fake, share, "fake_noise")
-        loss = self.discriminator_loss(discriminator(real, *given), discriminator(fake, *given))
+            fake = generator(split["latent"], *conditions)
+        real = self._add_instance_noise(real, split, "real_noise")
+        fake = self._add_instance_noise(fake, split, "fake_noise")
+        loss = self.discriminator_loss(discriminator(real, *conditions), discriminator(fake, *conditions))
         if self.penalty:
-            loss = loss + self.penalty * self._gradient_penalty(real, fake, share["mix"], given)
-        self._descend("discriminator", loss)
+            loss = loss + self.penalty * self._gradient_penalty(real, fake, split["mix"], conditions)
+        self._apply_gradients("discriminator", loss)
         if self.weight_clip:
             with torch.no_grad():
                 for parameter in discriminator.parameters():
                     parameter.clamp_(-self.weight_clip, self.weight_clip)
         return loss.detach()
 
-    def _generate_better(self, share: Mapping[str, Tensor]) -> Tensor:
-        given = self._given(share)
-        fake = self._shown(self.model.generator(share["z"], *given), share, "fake_noise")
-        loss = self.generator_loss(self.model.discriminator(fake, *given))
-        self._descend("generator", loss)
+    def _generator_step(self, split: Mapping[str, Tensor]) -> Tensor:
+        conditions = self._conditions(split)
+        fake = self.generator(split["latent"], *conditions)
+        fake = self._add_instance_noise(fake, split, "fake_noise")
+        loss = self.generator_loss(self.discriminator(fake, *conditions))
+        self._apply_gradients("generator", loss)
         return loss.detach()
 
-    def _shown(self, examples: Tensor, share: Mapping[str, Tensor], name: str) -> Tensor:
-        """The examples as the discriminator is shown them."""
+    def _add_instance_noise(self, examples: Tensor, split: Mapping[str, Tensor], name: str) -> Tensor:
+        """The examples plus the noise of this name, as input of the discriminator."""
         if not self.instance_noise:
             return examples
-        return examples + self.instance_noise * linear_decay(self.done, self.steps) * share[name]
+        return examples + self.instance_noise * linear_decay(self.done, self.steps) * split[name]
 
-    def _gradient_penalty(self, real: Tensor, fake: Tensor, mix: Tensor, given: tuple) -> Tensor:
+    def _gradient_penalty(self, real: Tensor, fake: Tensor, mix: Tensor, conditions: tuple) -> Tensor:
         mix = mix.reshape(-1, *[1] * (real.ndim - 1))
-        between = (mix * real + (1 - mix) * fake).requires_grad_(True)
-        said = self.model.discriminator(between, *given)
-        (slopes,) = torch.autograd.grad(said.sum(), between, create_graph=True)
-        return (slopes.flatten(1).norm(2, dim=1) - 1).square().mean()
+        mixed = (mix * real + (1 - mix) * fake).requires_grad_(True)
+        scores = self.discriminator(mixed, *conditions)
+        (gradients,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
+        return (gradients.flatten(1).norm(2, dim=1) - 1).square().mean()
 
-    def _descend(self, child: str, loss: Tensor) -> None:
+    def _apply_gradients(self, child: str, loss: Tensor) -> None:
         self.optimizers[child].zero_grad()
-        loss.backward(inputs=list(getattr(self.model, child).parameters()))
+        loss.backward(inputs=list(self.model.get_submodule(child).parameters()))
         self.optimizers[child].step()
 
     @staticmethod
-    def _real(share: Mapping[str, Tensor]) -> Tensor:
-        return share["image"] if "image" in share else share["x"]
+    def _real_examples(split: Mapping[str, Tensor]) -> Tensor:
+        return split["image"] if "image" in split else split["x"]
 
     @staticmethod
-    def _given(share: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        return (share["label"],) if "label" in share else ()
+    def _conditions(split: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return (split["label"],) if "label" in split else ()

@@ -1,4 +1,4 @@
-"""Learning from examples with an answer each."""
+"""The training steps of supervised tasks: regression, classification and tagging."""
 
 from collections.abc import Mapping
 
@@ -19,11 +19,11 @@ SUPERVISED_LOSSES = {
     "mse": F.mse_loss,
     "sse": sse_loss,
 }
-AUXILIARY = 0.3  # the weight of an auxiliary head's loss
+AUXILIARY_WEIGHT = 0.3  # of an auxiliary head's loss
 
 
 class SupervisedStep:
-    """One optimizer down one loss, on pictures and labels or on the x and y of a table."""
+    """One optimizer step on one loss, on image and label or on the x and y of a table."""
 
     def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str):
         self.model, self.optimizer = model.train(), optimizers[""]
@@ -34,8 +34,8 @@ class SupervisedStep:
         outputs = self.model(inputs)
         outputs, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = self.loss(outputs, targets)
-        for more in auxiliary:
-            loss = loss + AUXILIARY * self.loss(more, targets)
+        for auxiliary_outputs in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * self.loss(auxiliary_outputs, targets)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -46,15 +46,21 @@ class SupervisedStep:
 
 
 class ClassifyStep(SupervisedStep):
-    """Counts hits: the largest value, or the one probability at threshold 0.5."""
+    """A supervised step that also returns the accuracy.
+
+    The prediction is the largest value, or a single probability compared with 0.5.
+    """
 
     def metrics(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        hits = (outputs >= 0.5) == (targets >= 0.5) if outputs.shape[1] == 1 else outputs.argmax(1) == targets
-        return {"loss": loss, "accuracy": hits.to(loss.dtype).mean()}
+        if outputs.shape[1] == 1:
+            correct = (outputs >= 0.5) == (targets >= 0.5)
+        else:
+            correct = outputs.argmax(1) == targets
+        return {"loss": loss, "accuracy": correct.to(loss.dtype).mean()}
 
 
 class TagStep:
-    """Cross-entropy over the words that there are: places with a negative tag do not count."""
+    """One optimizer step on the cross-entropy over all words; places with a negative tag are padding."""
 
     def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]):
         self.model, self.optimizer = model.train(), optimizers[""]

@@ -6,6 +6,8 @@ network. The others are the upstream sets of tensorflow-datasets, and the user's
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from train.lookup import look_up
 
@@ -21,25 +23,31 @@ KINDS = {
 }
 
 
+Shape = tuple[int, int, int]
+"""Height, width and channels of an image."""
+Fit = Literal["resize", "crop"]
+"""How an image gets another shape: it is resampled, or cut and padded."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One data set.
 
-    kind: of KINDS; also: further kinds that it can be read as.
-    builder: "module:class" of an embedded TFDS builder, or the name of an upstream TFDS set.
-    reader: in place of a builder, "module:function": function(argument, kind) -> Data, or for two domains
-    function(argument, data_dir, shape, fit) -> Data.
-    splits: the builder's slices to train and to test on, in TFDS's notation.
-    shape: (height, width, channels) of an image, uint8; None where images differ.
-    argument: what is written after the name, as in name:PATH; default: what it is where left out;
-    sizes: the whole numbers that it may be. embedded: the set to use without network.
+    kind: one of KINDS. also: further kinds that the set can be read as.
+    reader: "module:function" of the function that takes a ReadRequest and returns the Data.
+    builder: what the TFDS reader builds: "module:class" of an embedded builder, or the name of an upstream set.
+    splits: the builder's slices for training and for testing, in TFDS's notation.
+    shape: (height, width, channels) of an image in uint8; None where the sizes of the images differ.
+    argument: the word for what a user writes after the name, as PATH in name:PATH. default: the argument
+    where the user gives none. sizes: the whole numbers that the argument may be.
+    embedded: the set to use without network.
     """
 
     about: str
     kind: str
     builder: str = ""
-    reader: str = ""
-    shape: tuple[int, int, int] | None = None
+    reader: str = "train.data.readers.records:read_records"
+    shape: Shape | None = None
     classes: tuple[str, ...] = ()
     embedded: str | None = None
     argument: str | None = None
@@ -58,6 +66,24 @@ class Dataset:
         return ":" in self.builder
 
 
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a reader is asked for.
+
+    name: the set as the user writes it, such as "photos:96". argument: what follows the colon, or the row's
+    default. kind: one of KINDS. data_dir: the folder that keeps data sets. shape: (H, W, C) of the images
+    that the model takes; None where nobody has said which. fit: how images get that shape
+    (`images.fit_image`).
+    """
+
+    name: str
+    argument: str
+    kind: str
+    data_dir: Path
+    shape: Shape | None
+    fit: Fit
+
+
 DIGITS = tuple("0123456789")
 PHOTO_SIZES = range(8, 201)  # the largest square that fits into the test region of a photograph is 200
 FASHION = (
@@ -68,15 +94,16 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 DATASETS: dict[str, Dataset] = {
     "digits": Dataset(
         "1,797 real handwritten digits of scikit-learn, 8x8 brought to 28x28; 1,500 train, 297 test",
-        "image", builder="train.data.digits:Digits", shape=(28, 28, 1), classes=DIGITS,
+        "image", builder="train.data.readers.digits:Digits", shape=(28, 28, 1), classes=DIGITS,
     ),
     "digits_on_photos": Dataset(
         "those digits, coloured, on patches of two real photographs, 32x32; 6,000 train, 1,188 test",
-        "image", builder="train.data.digits_on_photos:DigitsOnPhotos", shape=(32, 32, 3), classes=DIGITS,
+        "image", builder="train.data.readers.digits_on_photos:DigitsOnPhotos", shape=(32, 32, 3),
+        classes=DIGITS,
     ),
     "photos": Dataset(
         "patches of two real photographs, photos:SIZE pixels (64); 2,000 train, 400 test",
-        "image", builder="train.data.photos:Photos", shape=(64, 64, 3), classes=("china", "flower"),
+        "image", builder="train.data.readers.photos:Photos", shape=(64, 64, 3), classes=("china", "flower"),
         argument="SIZE", default="64", sizes=PHOTO_SIZES,
     ),
     "mnist": Dataset(
@@ -98,61 +125,61 @@ DATASETS: dict[str, Dataset] = {
     ),
     "folder": Dataset(
         "folder:PATH, your own pictures: a folder per class, or such folders under train/ and test/",
-        "image", reader="train.data.folder:read_folder", argument="PATH",
+        "image", reader="train.data.readers.folder:read_folder", argument="PATH",
     ),
     "csv": Dataset(
         "csv:PATH, your own numbers: the last column is the label 0 or 1, the target, or the series",
-        "table", reader="train.data.series:read_csv", argument="PATH", also=("series", "forecast"),
+        "table", reader="train.data.readers.series:read_csv", argument="PATH", also=("series", "forecast"),
     ),
     "iris_petals": Dataset(
         "petal length and width of 100 irises of scikit-learn, versicolor (0) or virginica (1)",
-        "table", reader="train.data.tables:iris_petals", classes=("versicolor", "virginica"),
+        "table", reader="train.data.readers.tables:iris_petals", classes=("versicolor", "virginica"),
     ),
     "points": Dataset(
-        "15 points near a line, one x and one y", "table", reader="train.data.tables:points",
+        "15 points near a line, one x and one y", "table", reader="train.data.readers.tables:points",
     ),
     "polynomial": Dataset(
         "y = 0.9 + 0.5x + 3x^2 + 2.4x^3 at x ~ N(0, 1), drawn anew every step",
-        "table", reader="train.data.tables:polynomial",
+        "table", reader="train.data.readers.tables:polynomial",
     ),
     "curves": Dataset(
         "a painter's curves a x^2 + a - 1 at 15 places, a ~ U(1, 2), drawn anew every step",
-        "curves", reader="train.data.tables:curves",
+        "curves", reader="train.data.readers.tables:curves",
     ),
     "random_pairs": Dataset(
         "100 random rows: 1,000 numbers x, 10 numbers y, all N(0, 1)",
-        "table", reader="train.data.tables:random_pairs",
+        "table", reader="train.data.readers.tables:random_pairs",
     ),
     "airline_passengers": Dataset(
         "passengers of international airlines in the 144 months from 1949 to 1960; the first 70 % to train",
-        "forecast", reader="train.data.series:airline_passengers",
+        "forecast", reader="train.data.readers.series:airline_passengers",
     ),
     "sonnet": Dataset(
-        "the 113 trigrams of Shakespeare's second sonnet", "text", reader="train.data.text:sonnet",
+        "the 113 trigrams of Shakespeare's second sonnet", "text", reader="train.data.readers.text:sonnet",
     ),
     "text": Dataset(
         "text:PATH, your own text: words are what stands between white space",
-        "text", reader="train.data.text:read_text", argument="PATH",
+        "text", reader="train.data.readers.text:read_text", argument="PATH",
     ),
     "tagged_sentences": Dataset(
         "two sentences with the part of speech of every word; a third to test on",
-        "tagged", reader="train.data.tagged:tagged_sentences",
+        "tagged", reader="train.data.readers.tagged:tagged_sentences",
     ),
     "tagged": Dataset(
         "tagged:PATH, your own sentences: one a line, its words as word/TAG",
-        "tagged", reader="train.data.tagged:read_tagged", argument="PATH",
+        "tagged", reader="train.data.readers.tagged:read_tagged", argument="PATH",
     ),
     "digits_to_photos": Dataset(
         "unpaired: white digits on black (a) and coloured ones on photographs (b), 32x32; 6,000 / 1,188",
-        "pair", reader="train.data.pairs:digits_to_photos", shape=(32, 32, 3),
+        "pair", reader="train.data.readers.pairs:digits_to_photos", shape=(32, 32, 3),
     ),
     "photo_patches": Dataset(
         "unpaired: patches of one real photograph (a) and of another (b), 32x32; 1,000 train, 200 test",
-        "pair", reader="train.data.pairs:photo_patches", shape=(32, 32, 3),
+        "pair", reader="train.data.readers.pairs:photo_patches", shape=(32, 32, 3),
     ),
     "folders": Dataset(
         "folders:A,B, two folders of your own pictures, unpaired: loose, or under train/ and test/",
-        "pair", reader="train.data.pairs:read_folders", argument="A,B",
+        "pair", reader="train.data.readers.pairs:read_folders", argument="A,B",
     ),
 }  # fmt: skip
 
@@ -181,6 +208,6 @@ def find_dataset(name: str) -> Dataset:
     return dataset
 
 
-def dataset_argument(name: str) -> str | None:
+def dataset_argument(name: str) -> str:
     """What is written after the colon, or its default: "PATH" of "folder:PATH", "64" of "photos"."""
-    return name.partition(":")[2] or find_dataset(name).default
+    return name.partition(":")[2] or find_dataset(name).default or ""

@@ -11,20 +11,20 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train.data.sources import Arrays, Data, Fresh, Source, read_source
-from train.data.streams import ORDER, epoch_order, stream
+from train.data.random_keys import ORDER, epoch_order, rng_key
+from train.data.sources import Arrays, Data, Generated, Source, read_source, split_size
 
 Batch = dict[str, jax.Array]
 
-RESIDENT_LIMIT = 1 << 30  # bytes of a source that is read into memory rather than streamed
-FRESH_EPOCH = 100  # steps that count as an epoch where there is no end of examples
+IN_MEMORY_LIMIT = 1 << 30  # bytes of a source that is read into memory rather than streamed
+GENERATED_EPOCH = 100  # steps that count as an epoch where there is no end of examples
 
 
 class Feed:
@@ -32,14 +32,14 @@ class Feed:
 
     batch_size: examples a step. size: examples there are, None where they are made afresh.
     steps_per_epoch: whole batches only; the examples left over take part in another epoch's order.
-    renewal: steps after which `inputs` must be asked again, None for never; a call of many steps never
+    refresh_every: steps after which `inputs` must be asked again, None for never; a call of many steps never
     crosses a multiple of it.
     """
 
     batch_size: int
     size: int | None
     steps_per_epoch: int
-    renewal: int | None = None
+    refresh_every: int | None = None
 
     def inputs(self, step: int, length: int) -> Any:
         """The device arrays (a pytree) that a call of `length` steps from `step` on takes as its argument."""
@@ -53,24 +53,27 @@ class Feed:
         """Ends what runs beside the loop; the feed can be used again, and starts it anew."""
 
 
-class Resident(Feed):
+class InMemory(Feed):
     """All examples on the device, in a new order every epoch, or as they come.
 
     arrays: {name: (N, ...)}. A batch_size of None takes all N in every step, as they come.
     """
 
-    def __init__(self, arrays: Arrays, *, batch_size: int | None, shuffle: bool, seed: int):
-        self.size = len(next(iter(arrays.values())))
+    def __init__(
+        self, arrays: Arrays, *, batch_size: int | None, shuffle: bool, seed: int,
+        unaligned: frozenset[str] = frozenset(),
+    ):  # fmt: skip
+        self.size, self._unaligned = split_size(arrays), unaligned
         self.batch_size = self.size if batch_size is None else batch_size
         self.steps_per_epoch = self.size // self.batch_size
         self.seed = seed
         self.whole = batch_size is None
-        self.renewal = self.steps_per_epoch if shuffle and not self.whole else None
+        self.refresh_every = self.steps_per_epoch if shuffle and not self.whole else None
         self._arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
         self._epoch, self._order = -1, None
 
     def inputs(self, step: int, length: int) -> dict[str, Any]:
-        if self.renewal is None:
+        if self.refresh_every is None:
             return {"arrays": self._arrays}
         epoch = step // self.steps_per_epoch
         assert (step + length - 1) // self.steps_per_epoch == epoch, "a call crosses the end of an epoch"
@@ -88,41 +91,35 @@ class Resident(Feed):
                 for name, array in inputs["arrays"].items()
             }
         orders = dict.fromkeys(inputs["arrays"], inputs["order"])
-        if is_pair(inputs["arrays"]):
-            # A random order read backwards is as random, and every epoch pairs the domains anew.
-            orders["b"] = inputs["order"][::-1]
+        # A reversed random order is as random as the order, and pairs the rows anew in every epoch.
+        orders |= dict.fromkeys(self._unaligned, inputs["order"][::-1])
         return {
             name: array[jax.lax.dynamic_slice(orders[name], (start,), (self.batch_size,))]
             for name, array in inputs["arrays"].items()
         }
 
 
-def is_pair(arrays: Mapping[str, Any]) -> bool:
-    """Whether these are pictures of two domains, where a row of one does not belong to that of the other."""
-    return arrays.keys() == {"a", "b"}
-
-
-class FreshFeed(Feed):
+class GeneratedFeed(Feed):
     """Examples made inside jit from (seed, step); an epoch is a matter of counting."""
 
-    def __init__(self, fresh: Fresh, *, batch_size: int, seed: int):
-        self.batch_size, self.size, self.steps_per_epoch = batch_size, None, FRESH_EPOCH
+    def __init__(self, fresh: Generated, *, batch_size: int, seed: int):
+        self.batch_size, self.size, self.steps_per_epoch = batch_size, None, GENERATED_EPOCH
         self.seed, self._generate = seed, fresh.generate
 
     def inputs(self, step: int, length: int) -> tuple[()]:
         return ()
 
     def batch(self, inputs: tuple[()], step) -> Batch:
-        return self._generate(jax.random.fold_in(stream(self.seed, ORDER), step), self.batch_size)
+        return self._generate(jax.random.fold_in(rng_key(self.seed, ORDER), step), self.batch_size)
 
 
-class Streamed(Feed):
+class Streaming(Feed):
     """A source through Grain: read and decoded ahead of the step, in threads or in worker processes.
 
-    The order is Grain's, not that of `Resident`: a permutation that is computed index by index.
+    The order is Grain's, not that of `InMemory`: a permutation that is computed index by index.
     """
 
-    renewal = 1
+    refresh_every = 1
 
     def __init__(self, source: Source, *, size: int, batch_size: int, shuffle: bool, seed: int, workers: int):
         import grain  # takes two seconds, and only this needs it
@@ -212,8 +209,8 @@ class _Rows(Source):
 
 
 def make_feed(
-    data: Data | Arrays | Source | Fresh, *, batch_size: int | None, shuffle: bool, seed: int,
-    take: int | None = None, stream: bool = False, workers: int = 0, limit: int = RESIDENT_LIMIT,
+    data: Data | Arrays | Source | Generated, *, batch_size: int | None, shuffle: bool, seed: int,
+    take: int | None = None, streaming: bool = False, workers: int = 0, limit: int = IN_MEMORY_LIMIT,
 ) -> Feed:  # fmt: skip
     """The feed that suits a split (a Data stands for its training split).
 
@@ -223,17 +220,18 @@ def make_feed(
     Errors: ValueError where a batch does not fit, or what is asked for has no meaning for this data.
     """
     split = data.train if isinstance(data, Data) else data
-    if isinstance(split, Fresh):
+    unaligned = data.unaligned if isinstance(data, Data) else frozenset[str]()
+    if isinstance(split, Generated):
         if batch_size is None or batch_size < 1:
             raise ValueError(f"data that is made afresh needs a batch_size of at least 1, got {batch_size}")
-        if take is not None or stream:
+        if take is not None or streaming:
             raise ValueError("data that is made afresh has no first examples to take, and nothing to stream")
-        return FreshFeed(split, batch_size=batch_size, seed=seed)
-    if isinstance(split, dict) and stream:
-        if is_pair(split):
+        return GeneratedFeed(split, batch_size=batch_size, seed=seed)
+    if isinstance(split, dict) and streaming:
+        if unaligned:
             raise ValueError("two domains are paired anew every epoch, in memory: they cannot be streamed")
         split = _Rows(split)
-    count = len(split) if isinstance(split, Source) else len(next(iter(split.values())))
+    count = split_size(split)
     size = count if take is None else min(take, count)
     if batch_size is not None and not 1 <= batch_size <= size:
         raise ValueError(f"batch_size must be from 1 to the data set's {size} examples, got {batch_size}")
@@ -243,14 +241,14 @@ def make_feed(
         raise ValueError(f"workers must be at least 0, got {workers}")
     if isinstance(split, Source):
         nbytes = split.nbytes * size // count
-        if stream or nbytes > limit:
+        if streaming or nbytes > limit:
             if batch_size is None:
                 raise ValueError(
                     f"all of the data in every step needs it in memory, and it takes {nbytes:,} bytes"
                 )
-            return Streamed(
+            return Streaming(
                 split, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, workers=workers
             )
         split = read_source(split, size)
     arrays = {name: array[:size] for name, array in split.items()}
-    return Resident(arrays, batch_size=batch_size, shuffle=shuffle, seed=seed)
+    return InMemory(arrays, batch_size=batch_size, shuffle=shuffle, seed=seed, unaligned=unaligned)

@@ -6,36 +6,34 @@ from typing import IO, Any, Literal
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from train.data.datasets import Fit, Shape
 from train.data.sources import Arrays, Source
-
-Shape = tuple[int, int, int]
-Fit = Literal["resize", "crop"]
 
 
 @dataclass(frozen=True)
-class PictureSource(Source):
+class ImageSource(Source):
     """Labelled pictures that are decoded when they are asked for, and brought to `shape`.
 
-    shape: (H, W, C), None as long as nobody has said which. fit: as in `fit_picture`.
+    shape: (H, W, C), None as long as nobody has said which. fit: as in `fit_image`.
     """
 
     shape: Shape | None
     fit: Fit
 
-    def picture(self, index: int) -> tuple[Image.Image, int]:
+    def load_image(self, index: int) -> tuple[Image.Image, int]:
         """One picture as it is, L or RGB, and its label."""
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image, label = self.picture(index)
-        return {"image": fit_picture(image, self.shape, self.fit), "label": np.int32(label)}
+        image, label = self.load_image(index)
+        return {"image": fit_image(image, self.shape, self.fit), "label": np.int32(label)}
 
     @property
     def nbytes(self) -> int:
         return len(self) * (int(np.prod(self.shape)) + np.dtype(np.int32).itemsize)
 
 
-def open_picture(file: str | IO[bytes]) -> Image.Image:
+def open_image(file: str | IO[bytes]) -> Image.Image:
     """A decoded picture, the right way up, in mode L or RGB; transparency is dropped.
 
     Errors: whatever PIL raises where the file is broken; ValueError where it has more than 8 bits a channel.
@@ -47,8 +45,8 @@ def open_picture(file: str | IO[bytes]) -> Image.Image:
         return (image.convert("RGBA") if "transparency" in image.info else image).convert(mode)
 
 
-def check_picture(file: str | IO[bytes]) -> Shape:
-    """Reads a picture through, as `open_picture` would, and raises what it would; returns its shape."""
+def check_image(file: str | IO[bytes]) -> Shape:
+    """Reads a picture through, as `open_image` would, and raises what it would; returns its shape."""
     with Image.open(file) as image:
         width, height = image.size
         channels = 1 if _target_mode(image) == "L" else 3
@@ -66,7 +64,7 @@ def _target_mode(image: Image.Image) -> Literal["L", "RGB"]:
     return "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
 
 
-def fit_picture(image: Image.Image, shape: Shape, fit: Fit = "resize") -> np.ndarray:
+def fit_image(image: Image.Image, shape: Shape, fit: Fit = "resize") -> np.ndarray:
     """An L or RGB picture as (H, W, C) uint8, C of 1 or 3.
 
     fit: "resize" resamples it (bicubic) to cover (H, W) and cuts the middle out; "crop" leaves its scale,
@@ -90,10 +88,10 @@ def fit_arrays(arrays: Arrays, shape: Shape, fit: Fit = "resize") -> Arrays:
         return arrays
     fitted = np.empty((len(images), *shape), np.uint8)
     for index, image in enumerate(images):
-        fitted[index] = fit_picture(as_picture(image), shape, fit)
+        fitted[index] = fit_image(to_pil_image(image), shape, fit)
     return {**arrays, "image": fitted}
 
 
-def as_picture(image: np.ndarray) -> Image.Image:
+def to_pil_image(image: np.ndarray) -> Image.Image:
     """(H, W, 1) or (H, W, 3) uint8 as a picture of mode L or RGB."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

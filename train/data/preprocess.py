@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.data.transforms import Kind, Step, parse_step, side
+from train.data.transforms.syntax import ParsedTransform, TransformKind, parse_step, side
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -21,19 +21,19 @@ def _read_components(count: str | None = None) -> tuple:
     return (None if count is None else side(count),)
 
 
-PREPROCESSING: dict[str, Kind] = {
-    "center": Kind("center", "less the mean of each column", lambda: ()),
-    "scale": Kind("scale",
+PREPROCESSING: dict[str, TransformKind] = {
+    "center": TransformKind("center", "less the mean of each column", lambda: ()),
+    "scale": TransformKind("scale",
         "each column to [-1, 1] by its minimum and maximum; a constant one to -1", lambda: ()),
-    "standardize": Kind("standardize",
+    "standardize": TransformKind("standardize",
         "each column to mean 0 and deviation 1; a constant one to 0", lambda: ()),
-    "pca": Kind("pca[:K]", "the K directions of most variance; all where not given", _read_components),
-    "whiten": Kind("whiten[:K]",
+    "pca": TransformKind("pca[:K]", "the K directions of most variance; all where not given", _read_components),
+    "whiten": TransformKind("whiten[:K]",
         "the same, each to variance 1: covariance is the identity", _read_components),
 }  # fmt: skip
 
 
-def parse_preprocessing(names: Sequence[str]) -> tuple[Step, ...]:
+def parse_preprocessing(names: Sequence[str]) -> tuple[ParsedTransform, ...]:
     """("center", "pca:10") -> steps. ValueError for what PREPROCESSING does not have."""
     return tuple(parse_step(PREPROCESSING, name, "preprocessing") for name in names)
 
@@ -78,7 +78,7 @@ def _rows(array: np.ndarray, least: int) -> np.ndarray:
     return check_array(rows, dtype=dtype, ensure_min_samples=least)
 
 
-def _estimator(step: Step) -> Any:
+def _estimator(step: ParsedTransform) -> Any:
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
 

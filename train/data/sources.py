@@ -1,7 +1,7 @@
-"""What a data set is once it is read: arrays, a source of examples, or a rule that makes them."""
+"""What a data set is after it was read: arrays, a source of examples, or a function that generates them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-"""Named arrays of one length, a row per example."""
+"""Named arrays of one length, with one row per example."""
 
 
 class Source:
-    """Examples read one by one: for what does not fit into memory.
+    """Examples that are read one by one, for data that does not fit into memory.
 
-    Random access, the same example for the same index; pickled into worker processes, so a subclass
-    holds what to open and not what is open.
+    Access is random, and an index always gives the same example. A source is pickled into worker processes,
+    so a subclass holds what to open and not what is open.
     """
 
     def __len__(self) -> int:
@@ -28,36 +28,125 @@ class Source:
 
     @property
     def nbytes(self) -> int:
-        """Memory that all examples would take, in bytes, estimated without reading them."""
+        """The memory that all examples would take, in bytes, estimated without reading them."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """Examples made on the device, new ones every step: generate(key, batch_size) -> batch, inside jit."""
+class Generated:
+    """Examples that are generated on the device, new ones in every step.
+
+    generate: generate(key, batch_size) -> batch, called inside jit.
+    """
 
     generate: Callable[[Any, int], dict[str, Any]]
 
 
 class Data(NamedTuple):
-    """A data set. meta goes into files as JSON; that of images has {"classes": [...]}."""
+    """A data set.
 
-    train: "Arrays | Source | Fresh"
-    test: "Arrays | Source | None"
+    meta: facts of the set, written as JSON into the run folder; labelled images have {"classes": [...]}.
+    unaligned: names of arrays whose rows do not belong to the rows of the others, as the second domain of
+    unpaired images. A feed gives them an order of their own.
+    """
+
+    train: Arrays | Source | Generated
+    test: Arrays | Source | None
     meta: dict[str, Any]
+    unaligned: frozenset[str] = frozenset()
 
 
 def read_source(source: Source, size: int) -> Arrays:
-    """The first `size` examples as arrays; decoding leaves Python's lock, so threads share it."""
+    """The first `size` examples as arrays. Threads share the work, since decoding releases Python's lock."""
     arrays = {
         name: np.empty((size, *np.shape(value)), np.asarray(value).dtype) for name, value in source[0].items()
     }
 
-    def place(index: int) -> None:
+    def read(index: int) -> None:
         for name, value in source[index].items():
             arrays[name][index] = value
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(place, range(size)):
+        for _ in threads.map(read, range(size)):
             pass
     return arrays
+
+
+def split_size(split: Arrays | Source) -> int:
+    """The number of examples."""
+    return len(next(iter(split.values()))) if isinstance(split, dict) else len(split)
+
+
+def take_rows(split: Arrays | Source, rows: Any) -> Arrays:
+    """The examples at these positions, (N,) integers, as arrays."""
+    if isinstance(split, dict):
+        return {name: np.asarray(array)[rows] for name, array in split.items()}
+    examples = [split[int(row)] for row in rows]
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def split_batches(split: Arrays | Source, batch_size: int) -> Iterator[Arrays]:
+    """The examples of a split in order, `batch_size` at a time; the last batch may be smaller."""
+    size = split_size(split)
+    for start in range(0, size, batch_size):
+        stop = min(start + batch_size, size)
+        if isinstance(split, dict):
+            yield {name: array[start:stop] for name, array in split.items()}
+        else:
+            yield take_rows(split, range(start, stop))
+
+
+def name_arrays(inputs: Any, targets: Any = None) -> Arrays:
+    """{"image": ..., "label": ...} for images (N, H, W, C), {"x": ..., "y": ...} for other inputs.
+
+    Integers become int32, except for images in uint8; float64 becomes float32.
+    """
+    x = np.asarray(inputs)
+    names = ("image", "label") if x.ndim == 4 else ("x", "y")
+    arrays = {names[0]: _narrow(x)}
+    if targets is not None:
+        arrays[names[1]] = _narrow(np.asarray(targets))
+    return arrays
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """The array in the types that jax computes in by default."""
+    if array.dtype == np.float64:
+        return array.astype(np.float32)
+    if np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint8:
+        return array.astype(np.int32)
+    return array
+
+
+def as_data(data: Any) -> Data:
+    """A Data from what a caller has.
+
+    data: a Data; a dict of arrays of one length; a tuple (inputs, targets); or a tuple (train, test) of two
+    dicts. Labels that are integers become the classes "0", "1" ... of `meta`.
+    Errors: ValueError for anything else, and for arrays of different lengths.
+    """
+    if isinstance(data, Data):
+        return data
+    splits = _as_splits(data)
+    for split in splits:
+        lengths = {name: len(array) for name, array in split.items()}
+        if not split or len(set(lengths.values())) != 1 or not min(lengths.values()):
+            raise ValueError(f"the arrays of a split have one row per example each, got {lengths}")
+    meta: dict[str, Any] = {}
+    label = splits[0].get("label")
+    if label is not None and np.issubdtype(label.dtype, np.integer):
+        meta["classes"] = [str(number) for number in range(int(label.max()) + 1)]
+    return Data(splits[0], splits[1] if len(splits) > 1 else None, meta)
+
+
+def _as_splits(data: Any) -> list[Arrays]:
+    if isinstance(data, dict):
+        return [{name: _narrow(np.asarray(array)) for name, array in data.items()}]
+    if isinstance(data, tuple | list) and len(data) == 2:
+        if all(isinstance(part, dict | tuple) for part in data):
+            return [_as_splits(part)[0] for part in data]
+        return [name_arrays(*data)]
+    raise ValueError(
+        "data is a dict of arrays, a tuple (inputs, targets), or a tuple (train, test) of either; "
+        f"got {type(data).__name__}"
+    )

@@ -1,85 +1,81 @@
-"""What every task does alike: it takes the model apart, and brings pictures to the model's range."""
+"""What every task shares: it splits the model, and prepares images for it."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from train.config import Recipe
-from train.data.transforms import parse_transforms
-from train.runs import picture_shape
-from train.state import TrainState, init_state, split_model, transformations_of
+from train.data.sources import Data
+from train.data.transforms import Transforms, parse_transforms
+from train.data.transforms.ops import apply_transforms
+from train.recipes import ImageRecipe, Recipe, image_shape
+from train.tasks.contract import Batch, PathOf
+from train.tasks.state import TrainState, Tree, build_transformations, init_state, split_model
 
-Batch = dict[str, jax.Array]
-PathOf = Callable[[str], Path]  # the name of a picture -> the file to write now
+# The images of a batch, each with the number that is folded into its key. The numbers are far from the
+# positions of the transforms, which are folded in after them.
+IMAGE_KEYS: Mapping[str, int | None] = {"image": None, "a": 1 << 16, "b": 1 << 17}
 
 
-class Task:
-    """The part of `train.tasks`' contract that does not depend on the kind of training.
+class BaseTask:
+    """The part of `train.tasks.contract.Task` that does not depend on the kind of training.
 
-    evaluates: whether the task is judged on test data.
+    Errors: ValueError for transforms that do not fit the images of the recipe.
     """
 
-    evaluates = False
+    evaluates: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, model: nnx.Module):
-        self.recipe = recipe
-        self.blueprint, self._params, self._buffers = split_model(model)
-        self.transformations = transformations_of(recipe)
-        self.transforms, self.test_transforms = (
-            parse_transforms(getattr(recipe, name, ())) for name in ("transforms", "test_transforms")
-        )
-        shape = picture_shape(recipe)
-        if shape is not None:  # what does not fit is said before anything is written
-            self.transforms.output_shape(shape), self.test_transforms.output_shape(shape)
+        self.recipe: Any = recipe
+        self.model_def, self._params, self._buffers = split_model(model)
+        self.transformations = build_transformations(recipe)
+        self.transforms = self.test_transforms = Transforms()
+        if isinstance(recipe, ImageRecipe):
+            self.transforms = parse_transforms(recipe.transforms)
+            self.test_transforms = parse_transforms(recipe.test_transforms)
+        shape = image_shape(recipe)
+        if shape is not None:  # transforms that do not fit are an error before anything is written
+            self.transforms.output_shape(shape)
+            self.test_transforms.output_shape(shape)
 
-    def state(self) -> TrainState:
+    def initial_state(self) -> TrainState:
         return init_state(self._params, self._buffers, self.transformations)
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
-        """{"dropout": (2,) uint32, a key's data} for a model that draws; else nothing."""
-        return {"dropout": jax.random.key_data(key)} if self.blueprint.draws else {}
+        """{"dropout": (2,) uint32, the data of a key} for a model that draws; else {}."""
+        return {"dropout": jax.random.key_data(key)} if self.model_def.draws else {}
 
-    def model(self, params: Any, buffers: Any, noise: Batch) -> nnx.Module:
-        """The model in training mode, its masks drawn from the step's noise."""
+    def training_model(self, params: Tree, buffers: Tree, noise: Batch) -> Any:
+        """The model in training mode, with dropout masks drawn from the step's noise."""
         key = jax.random.wrap_key_data(noise["dropout"]) if "dropout" in noise else None
-        return self.blueprint.train(params, buffers, key)
+        return self.model_def.train(params, buffers, key)
 
     def prepare(self, batch: Batch, key: jax.Array) -> Batch:
-        """A batch of training data as the step takes it: pictures as numbers, transformed."""
-        return _pictures_by(self.transforms, batch, key)
+        return _transform_images(self.transforms, batch, key)
 
     def prepare_test(self, batch: Batch) -> Batch:
-        """The same for test data, where nothing is drawn."""
-        return _pictures_by(self.test_transforms, batch, jax.random.key(0))
+        return _transform_images(self.test_transforms, batch, jax.random.key(0))
 
-    def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        """{name: sum over the batch's examples} of prepared test data."""
+    def evaluate(self, state: TrainState, batch: Batch) -> Batch:
         raise NotImplementedError
 
     def derived(self, record: Mapping[str, float]) -> dict[str, float]:
-        """What follows from the means of a record of metrics, such as a perplexity from a loss."""
         return {}
 
-    def save_pictures(self, state: TrainState, data: Any, path_of: PathOf) -> None:
-        """Draws what shows how training goes; nothing where a task has nothing to show."""
+    def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
+        """Saves nothing; a task that has images to show overrides it."""
 
 
-# The pictures of a batch, each with the number that makes its key: far from the places of the transforms,
-# which are folded into that.
-PICTURES = {"image": None, "a": 1 << 16, "b": 1 << 17}
-
-
-def _pictures_by(transforms: Any, batch: Batch, key: jax.Array) -> Batch:
+def _transform_images(transforms: Transforms, batch: Batch, key: jax.Array) -> Batch:
     prepared = dict(batch)
-    for name, number in PICTURES.items():
+    for name, number in IMAGE_KEYS.items():
         if name not in batch:
             continue
         images = batch[name]
         if images.dtype == jnp.uint8:
             images = images.astype(jnp.float32) / 255
-        prepared[name] = transforms(images, key if number is None else jax.random.fold_in(key, number))
+        image_key = key if number is None else jax.random.fold_in(key, number)
+        prepared[name] = apply_transforms(transforms, images, image_key)
     return prepared

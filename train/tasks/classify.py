@@ -1,24 +1,32 @@
-"""Telling classes apart: cross-entropy on logits, NLL on log-probabilities, or BCE on one probability."""
-
-from typing import Any
+"""Classification: cross-entropy on logits, NLL on log-probabilities, or BCE on one probability."""
 
 import jax
 import numpy as np
 
-from train.plots import save_boundary
-from train.state import TrainState
-from train.tasks.base import PathOf
-from train.tasks.supervised import Supervised
+from train.data.sources import Data
+from train.plotting.points import save_boundary
+from train.tasks.contract import Batch, PathOf
+from train.tasks.losses.supervised import predicted_class
+from train.tasks.state import TrainState
+from train.tasks.supervised import SupervisedTask, targets_of
 
 
-class Task(Supervised):
-    """Counts hits; on points of the plane it draws where the decision falls."""
+class Task(SupervisedTask):
+    """Reports the accuracy; for points of the plane it plots the decision boundary."""
 
-    counts_hits = True
+    reports_accuracy = True
 
-    def save_pictures(self, state: TrainState, data: Any, path_of: PathOf) -> None:
+    def classify(self, state: TrainState, batch: Batch) -> jax.Array:
+        """The predicted classes (N,) int of a prepared batch."""
+        return predicted_class(self.predict(state, batch)).astype(int)
+
+    def labels(self, batch: Batch) -> jax.Array:
+        """The true classes (N,) of a batch."""
+        return targets_of(batch).reshape(-1)
+
+    def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
         x = data.train.get("x") if isinstance(data.train, dict) else None
-        if x is None or x.shape[1:] != (2,):
+        if x is None or x.shape[1:] != (2,) or data.train["y"].shape[1:] != (1,):
             return
 
         def decide(points: np.ndarray) -> np.ndarray:

@@ -1,32 +1,31 @@
-"""Fitting numbers: the mean or the sum of the squared errors."""
-
-from typing import Any
+"""Regression: the mean or the sum of the squared errors."""
 
 import jax
 import numpy as np
 
-from train.data.streams import PICTURES, stream
-from train.plots import save_fit, save_scatter
-from train.state import TrainState
-from train.tasks.base import PathOf
-from train.tasks.supervised import Supervised
+from train.data.random_keys import IMAGES, rng_key
+from train.data.sources import Data, Generated
+from train.plotting.points import save_fit, save_scatter
+from train.tasks.contract import PathOf
+from train.tasks.state import TrainState
+from train.tasks.supervised import SupervisedTask
 
-POINTS = 200  # drawn from data without end
-CURVE_FEATURES = 3  # x and its powers make a curve; more features do not
+NUM_POINTS = 200  # points plotted of data that is generated
+MAX_CURVE_FEATURES = 3  # x and its powers make a curve; more features do not
 
 
-class Task(Supervised):
-    """Draws the points and the fitted curve, or, of many features, targets against predictions."""
+class Task(SupervisedTask):
+    """Plots the points and the fitted curve, or, for many features, predictions over targets."""
 
-    counts_hits = False
-
-    def save_pictures(self, state: TrainState, data: Any, path_of: PathOf) -> None:
+    def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
         points = data.train
-        if not isinstance(points, dict):
-            points = jax.device_get(points.generate(stream(self.recipe.seed, PICTURES), POINTS))
+        if isinstance(points, Generated):
+            points = jax.device_get(points.generate(rng_key(self.recipe.seed, IMAGES), NUM_POINTS))
+        if not isinstance(points, dict) or points["x"].ndim != 2 or points["y"].ndim != 2:
+            return
         x, y = points["x"], points["y"]
         predicted = np.asarray(jax.jit(self.predict)(state, {"x": x}))
-        if x.shape[1] <= CURVE_FEATURES:
+        if x.shape[1] <= MAX_CURVE_FEATURES:
             save_fit(x[:, 0], y[:, 0], predicted[:, 0], path_of("fit"))
         else:
             save_scatter(y.ravel(), predicted.ravel(), path_of("fit"))

@@ -1,26 +1,26 @@
-"""Forecasting a time series: at every step the next value from a window of the last ones."""
+"""Forecasting a time series: the next value at every step, from a window of the last values."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from train.config import SequenceRecipe
-from train.plots import figure
-from train.state import TrainState
-from train.tasks.base import Batch, PathOf
-from train.tasks.supervised import Supervised
+from train.data.sources import Data
+from train.plotting.points import save_forecast
+from train.recipes import SequenceRecipe
+from train.tasks.contract import Answer, Batch, PathOf
+from train.tasks.state import TrainState
+from train.tasks.supervised import SupervisedTask
 
 
-class Task(Supervised):
-    """The model takes (T, N, window) and gives (T, N, 1). Draws real and predicted values."""
+class Task(SupervisedTask):
+    """The model maps (T, N, window) to (T, N, 1). The task plots real and predicted values."""
 
-    counts_hits = False
-
-    def __init__(self, recipe: SequenceRecipe, model: nnx.Module):
+    def __init__(self, recipe: SequenceRecipe, model: Any):
         super().__init__(recipe, model)
         features = model.rnn.input_size
         if features != recipe.window:
@@ -30,7 +30,10 @@ class Task(Supervised):
             )
 
     def prepare(self, batch: Batch, key: jax.Array) -> Batch:
-        """{"series": (N, T)} -> x (T - window, N, window) and y (T - window, N, 1), what follows each."""
+        """The windows x (T - window, N, window) and the values that follow, y (T - window, N, 1).
+
+        batch: {"series": (N, T)}.
+        """
         return {name: batch[name] for name in batch if name != "series"} | self._windows(batch["series"])
 
     def prepare_test(self, batch: Batch) -> Batch:
@@ -45,16 +48,16 @@ class Task(Supervised):
         return {"x": values[..., :-1], "y": values[..., -1:]}
 
     def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        """The loss where the series is held out: from the position `held` on, in the light of all before."""
+        """The loss on the held-out part, from the position `held` on; the windows include values before it."""
         errors = jnp.square(self.predict(state, batch) - batch["y"])[..., 0]  # (T - window, N)
         position = jnp.arange(len(errors))[:, None] + self.recipe.window
         counted = position >= batch["held"]
         return {"loss": (jnp.where(counted, errors, 0).sum(0) / counted.sum(0)).sum()}
 
     def forecast(self, state: TrainState, series: np.ndarray, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-        """A scaled series (T,) -> (predictions (T - window,) of its values, forecasts (ahead,) of the next).
+        """(predictions (T - window,) of a scaled series (T,), forecasts (ahead,) of what follows it).
 
-        Each prediction is from the real values before it; each forecast from the forecasts before it, too.
+        Each prediction uses the real values before it. Each forecast also uses the forecasts before it.
         """
         steps, window = len(series), self.recipe.window
 
@@ -72,7 +75,39 @@ class Task(Supervised):
         known, ahead_of = run(state, jnp.pad(jnp.asarray(series, dtype), (0, ahead)))
         return np.asarray(known)[: steps - window], np.asarray(ahead_of)
 
-    def save_pictures(self, state: TrainState, data: Any, path_of: PathOf) -> None:
+    def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
+        """The forecast of the series that the model was trained on.
+
+        steps_ahead: how many values to forecast, 12 by default. The answer saves forecast.json and
+        forecast.png. Errors: ValueError for less than one step.
+        """
+        steps_ahead = question.get("steps_ahead", 12)
+        if steps_ahead < 1:
+            raise ValueError(f"steps_ahead must be at least 1, got {steps_ahead}")
+        real, scale, held, name = np.asarray(meta["series"]), meta["scale"], meta["held"], meta["columns"][0]
+        predicted, ahead = (values * scale for values in self.forecast(state, real / scale, steps_ahead))
+        errors = _errors(real, predicted, held)
+        values = {
+            "name": name, "held": held, "real": real.tolist(), "predicted": predicted.tolist(),
+            "ahead": ahead.tolist(), "errors": errors,
+        }  # fmt: skip
+
+        def save(folder: Path) -> list[str]:
+            (folder / "forecast.json").write_text(json.dumps(values, indent=2) + "\n")
+            save_forecast(real, predicted, ahead, held, folder / "forecast.png", name)
+            return ["forecast.json", "forecast.png"]
+
+        described = ", ".join(f"{error:.4g} {part}" for part, error in errors.items())
+        return Answer(
+            columns=("steps ahead", name),
+            rows=[(str(step), f"{value:.4g}") for step, value in enumerate(ahead, 1)],
+            values=values,
+            note=f"one-step errors, root mean square: {described}",
+            save=save,
+        )
+
+    def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
+        assert isinstance(data.test, dict)
         series, scale = data.test["series"][0], data.meta["scale"]
         predicted, _ = self.forecast(state, series, 0)
         save_forecast(
@@ -81,20 +116,9 @@ class Task(Supervised):
         )  # fmt: skip
 
 
-def save_forecast(
-    series: np.ndarray, predicted: np.ndarray, ahead: np.ndarray, held: int, path: Path, name: str
-) -> None:
-    """A series (T,), the predictions of its last values, and what is forecast after it, which may be none.
-
-    held: the position from which values were held out of the training.
-    """
-    steps = len(series)
-    with figure(path, 1, 1, (9, 4)) as (axes,):
-        axes.axvspan(held - 0.5, steps - 0.5, color="0.93", label="held out")
-        axes.plot(series, "C0", label="real", lw=1.5)
-        axes.plot(np.arange(steps - len(predicted), steps), predicted, "C1", label="predicted", lw=1.5)
-        if len(ahead):
-            joined = np.concatenate([series[-1:], ahead])
-            axes.plot(np.arange(steps - 1, steps + len(ahead)), joined, "C2--", label="forecast", lw=1.5)
-        axes.set(xlabel="step", ylabel=name)
-        axes.legend(frameon=False)
+def _errors(real: np.ndarray, predicted: np.ndarray, held: int) -> dict[str, float]:
+    """The root mean squares of the one-step errors, before and after the position `held`."""
+    misses = predicted - real[-len(predicted) :]
+    trained = len(misses) - (len(real) - held)
+    parts = {"trained on": misses[:trained], "held out": misses[trained:]}
+    return {part: float(np.sqrt(np.square(errors).mean())) for part, errors in parts.items()}

@@ -1,51 +1,76 @@
-"""Tagging the words of sentences: cross-entropy over the words that there are."""
+"""Tagging the words of sentences: cross-entropy over the words, padding left out."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from train.losses import cross_entropy
-from train.state import TrainState, buffers_of, descend
-from train.tasks import base
-from train.tasks.base import Batch
+from train.data.readers.tagged import encode_words
+from train.tasks.base import BaseTask
+from train.tasks.contract import Answer, Batch
+from train.tasks.losses.supervised import cross_entropy
+from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
 
 
-class Task(base.Task):
+class Task(BaseTask):
     """The model takes words, characters and lengths, and gives a logit for every tag.
 
-    Places with a negative tag, where a sentence has no word, count neither in the loss nor in the accuracy.
+    Positions with a negative tag are padding. They count neither in the loss nor in the accuracy.
     """
 
-    def step(self, state: TrainState, batch: Batch, noise: Batch) -> tuple[TrainState, Batch]:
-        def loss_of(params):
-            model = self.model(params, state.buffers, noise)
-            losses, hits, counted = _judge(model, batch)
-            total = counted.sum()
-            return losses.sum() / total, (buffers_of(model), hits.sum() / total)
+    evaluates: ClassVar[bool] = True
 
-        state, loss, accuracy = descend(state, "", self.transformations[""], loss_of)
+    def step(self, state: TrainState, batch: Batch, noise: Batch) -> tuple[TrainState, Batch]:
+        def loss_of(params: Tree):
+            model = self.training_model(params, state.buffers, noise)
+            losses, correct, is_word = _losses(model, batch)
+            total = is_word.sum()
+            return losses.sum() / total, (buffers_of(model), correct.sum() / total)
+
+        state, loss, accuracy = apply_gradients(state, ("",), self.transformations, loss_of)
         metrics = {"loss": loss, "accuracy": accuracy.astype(loss.dtype)}
         return state._replace(step=state.step + 1), metrics
 
     def predict(self, state: TrainState, batch: Batch) -> jax.Array:
-        """The logits for a batch (N, L, num_tags), in evaluation mode."""
-        return _logits(self.blueprint.eval(state.params, state.buffers), batch)
+        """The logits (N, L, num_tags) for a batch, in evaluation mode."""
+        return _logits(self.model_def.eval(state.params, state.buffers), batch)
 
-    evaluates = True
+    def evaluate(self, state: TrainState, batch: Batch) -> Batch:
+        """The sums over the sentences; a sentence counts with the mean over its words."""
+        losses, correct, is_word = _losses(self.model_def.eval(state.params, state.buffers), batch)
+        totals = is_word.sum(1)
+        return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (correct.sum(1) / totals).sum()}
 
-    def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        """Every sentence by the mean over its words."""
-        losses, hits, counted = _judge(self.blueprint.eval(state.params, state.buffers), batch)
-        totals = counted.sum(1)
-        return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (hits.sum(1) / totals).sum()}
+    def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
+        """The tag of every word of `sentence`, and whether the word was in the training data.
+
+        Errors: ValueError for a sentence without words.
+        """
+        words = question["sentence"].split()
+        if not words:
+            raise ValueError("sentence has no words")
+        encoded: Any = encode_words([words], meta["vocabulary"])
+        logits = np.asarray(self.predict(state, encoded))[0]
+        tags = [meta["tags"][index] for index in logits.argmax(-1)]
+        tagged = [
+            (word, tag, word.lower() in meta["vocabulary"]) for word, tag in zip(words, tags, strict=True)
+        ]
+        return Answer(
+            columns=("word", "tag", ""),
+            rows=[(word, tag, "" if known else "never seen") for word, tag, known in tagged],
+            values=tagged,
+        )
 
 
-def _judge(model, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(losses, hits, where there is a word), (N, L) each; the first two zero where there is none."""
+def _losses(model: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(losses, whether the tag is correct, whether there is a word), (N, L) each; the first two 0 in padding."""
     logits, tags = _logits(model, batch), batch["tags"]
-    counted = tags >= 0
-    losses = jnp.where(counted, cross_entropy(logits, jnp.where(counted, tags, 0)), 0)
-    return losses, counted & (logits.argmax(-1) == tags), counted
+    is_word = tags >= 0
+    losses = jnp.where(is_word, cross_entropy(logits, jnp.where(is_word, tags, 0)), 0)
+    return losses, is_word & (logits.argmax(-1) == tags), is_word
 
 
-def _logits(model, batch: Batch) -> jax.Array:
+def _logits(model: Any, batch: Batch) -> jax.Array:
     return model(batch["words"], batch["characters"], batch["lengths"])

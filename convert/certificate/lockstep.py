@@ -1,0 +1,142 @@
+"""The same training steps in both frameworks, from the same state, with the same random numbers.
+
+In float64 both sides keep their own state. In float32 rounding alone separates even two runs of torch (the
+losses of a GAN by 1.0 within 20 steps of Adam, against torch's own float64). There every step starts from
+torch's state, converted again; for the few chaotic models this holds in float64 too.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx, traverse_util
+
+from convert.certificate.calls import as_dtype, to_torch_input
+from convert.certificate.dropout import Masks, given_masks, record_masks
+from convert.certificate.tolerances import difference
+from convert.optimizers import (
+    build_torch_optimizers,
+    moments_to_torch,
+    optimizer_to_flax,
+    optimizer_to_torch,
+)
+from convert.twins import Example, child_of
+from convert.weights import leaves_to_flax, leaves_to_torch, plan, to_numpy
+from torch_models.steps import REFERENCE_STEPS
+from train.engine.devices import compiler_options
+from train.recipes import Recipe
+from train.tasks import build_task
+from train.tasks.state import TrainState
+
+
+def run_lockstep(
+    recipe: Recipe, flax_model: nnx.Module, torch_model: torch.nn.Module, examples: Mapping[str, Example],
+    *, steps: int, batch: int, seed: int, free: bool, optimizers: Mapping[str, Any] | None = None,
+) -> tuple[float, dict[str, float]]:  # fmt: skip
+    """(the largest difference of a loss, the difference of every leaf and moment).
+
+    free: whether the Flax side keeps its own state, and leaves are compared after the last step. Otherwise it
+    takes torch's state before every step, and leaves are compared after each.
+    optimizers: optax states to start from; without them both sides start with new optimizers. The models
+    have the same weights already. The torch model is trained in place.
+    """
+    batch *= recipe.batch_splits  # every part of a batch has enough examples for a batch norm
+    recipe = dataclasses.replace(recipe, steps=steps)  # a falling learning rate falls within these steps
+    recording = nnx.clone(flax_model)
+    masks = record_masks(recording)
+    task = build_task(recipe, recording)
+    state: TrainState = task.initial_state()
+    dtype = jax.tree.leaves(state.params)[0].dtype
+    if optimizers is not None:
+        cast = jax.tree.map(lambda leaf: jnp.asarray(as_dtype(np.asarray(leaf), dtype)), dict(optimizers))
+        state = state._replace(optimizers=cast)
+    torch_optimizers = build_torch_optimizers(recipe, torch_model)
+    for child, optimizer in torch_optimizers.items():
+        ours, theirs = child_of(flax_model, child), child_of(torch_model, child)
+        optimizer_to_torch(state.optimizers[child], ours, theirs, optimizer)
+    reference = REFERENCE_STEPS[recipe.task](torch_model, torch_optimizers, **recipe.step_options)
+    step = jax.jit(_with_masks(task.step, masks), compiler_options=compiler_options())
+    rng = np.random.default_rng(seed)
+    loss_error, errors = 0.0, {}
+    for number in range(steps):
+        if not free:
+            state = state_from_torch(state, flax_model, torch_model, torch_optimizers)
+        arrays = {name: as_dtype(example.draw(rng, batch), dtype) for name, example in examples.items()}
+        noise = {
+            name: np.asarray(value) for name, value in task.draw(jax.random.key(seed + number), batch).items()
+        }
+        state, ours, drawn = step(state, jax.tree.map(jnp.asarray, arrays), noise)
+        with given_masks(torch_model, drawn):
+            theirs = reference(
+                {name: to_torch_input(array) for name, array in arrays.items()},
+                {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
+            )
+        for name in ours:
+            loss_error = max(loss_error, difference(np.asarray(ours[name]), to_numpy(theirs[name])))
+        if not free or number == steps - 1:
+            new = state_errors(state, flax_model, torch_model, torch_optimizers)
+            errors = {name: max(error, errors.get(name, 0.0)) for name, error in new.items()}
+    return loss_error, errors
+
+
+def _with_masks(step: Any, masks: Masks) -> Any:
+    """The step, with the dropout masks that it drew as a third result.
+
+    masks: the dict that the step's model fills.
+    """
+
+    def with_masks(state: TrainState, batch: Any, noise: Any) -> Any:
+        masks.clear()
+        state, losses = step(state, batch, noise)
+        return state, losses, dict(masks)
+
+    return with_masks
+
+
+def state_from_torch(
+    state: TrainState, flax_model: nnx.Module, torch_model: torch.nn.Module,
+    optimizers: Mapping[str, Any],
+) -> TrainState:  # fmt: skip
+    """The TrainState with everything that a torch model in training and its optimizers hold.
+
+    optimizers: torch optimizers, or their state dicts, by child.
+    """
+    arrays = {name: to_numpy(tensor) for name, tensor in torch_model.state_dict().items()}
+    flat = leaves_to_flax(plan(flax_model), arrays)
+
+    def filled(tree: Any) -> Any:
+        old = traverse_util.flatten_dict(tree)
+        return traverse_util.unflatten_dict({path: jnp.asarray(flat[path], old[path].dtype) for path in old})
+
+    states = {
+        child: optimizer_to_flax(
+            optimizer, child_of(torch_model, child), state.optimizers[child], child_of(flax_model, child)
+        )
+        for child, optimizer in optimizers.items()
+    }
+    return state._replace(
+        params=filled(state.params), buffers=filled(state.buffers), optimizers={**state.optimizers, **states}
+    )
+
+
+def state_errors(
+    state: TrainState, flax_model: nnx.Module, torch_model: torch.nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> dict[str, float]:  # fmt: skip
+    """{leaf, or leaf and moment: difference} between a TrainState and a torch model in training."""
+    flat = {**traverse_util.flatten_dict(state.params), **traverse_util.flatten_dict(state.buffers)}
+    ours = leaves_to_torch(plan(flax_model), {path: np.asarray(array) for path, array in flat.items()})
+    theirs = torch_model.state_dict()
+    errors = {name: difference(ours[name], to_numpy(theirs[name])) for name in theirs}
+    for child, optimizer in optimizers.items():
+        moments = moments_to_torch(state.optimizers[child], plan(child_of(flax_model, child)))
+        for name, parameter in child_of(torch_model, child).named_parameters():
+            for key, value in optimizer.state[parameter].items():
+                if value is not None:
+                    path = f"{child}.{name}" if child else name
+                    errors[f"{path}:{key}"] = difference(moments[name][key], to_numpy(torch.as_tensor(value)))
+    return errors

@@ -1,0 +1,40 @@
+"""What "equal" means: the only place where a tolerance is written.
+
+A difference is max|a - b| / max(1, max|b|), on the CPU, with the highest matmul precision. Float64 is the
+sharp test: in it, rounding cannot hide a wrong meaning.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tolerances(NamedTuple):
+    """The largest difference that each check allows.
+
+    forward: of outputs, in evaluation and training mode, and of buffers. gradient: of the gradients of inputs
+    and of every parameter. steps: of parameters, buffers and moments after 20 optimizer steps; None where only
+    losses are checked. losses: of every loss of those steps.
+    """
+
+    forward: float
+    gradient: float
+    steps: float | None
+    losses: float
+
+
+TOLERANCES = {
+    "float64": Tolerances(forward=1e-12, gradient=1e-11, steps=1e-10, losses=1e-10),
+    "float32": Tolerances(forward=1e-5, gradient=1e-4, steps=None, losses=1e-3),
+}
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """max|a - b| / max(1, max|b|); infinite where shapes differ or a value is not a number."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        return float("inf")
+    if not a.size:
+        return 0.0
+    error = float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(b)))))
+    return error if np.isfinite(error) else float("inf")

@@ -1,0 +1,29 @@
+"""TorchScript: a model as a file that runs in PyTorch, in Python or in C++. The only user of torch.jit."""
+
+import warnings
+from pathlib import Path
+
+import torch
+
+# The source of `load` for a process that has only torch.
+LOADER = """
+def load(path):
+    import torch
+    return torch.jit.load(path)
+"""
+
+
+def export_torchscript(module: torch.nn.Module, path: Path) -> Path:
+    """Writes a torch module, in evaluation mode, as TorchScript, and returns the path.
+
+    The exported model takes and returns channels-first tensors of any batch size.
+    """
+    training = module.training
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this export is about torch.jit
+        torch.jit.script(module.eval()).save(str(part))
+    part.replace(path)
+    module.train(training)
+    return path

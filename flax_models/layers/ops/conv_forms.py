@@ -1,0 +1,210 @@
+"""Convolutions as matrix products, for the shapes at which XLA's CPU backend convolves slowly.
+
+A convolution is one matrix product over patches (im2col). Its input gradient is one product and a sum of
+shifted pieces (col2im). XLA's own convolution is as fast as torch's at most shapes and far slower at three
+kinds of shapes, which `benchmarks.layers` measures (2 AVX-512 cores, ms; the last number is the batch):
+
+    kind                          example                      XLA     product   torch
+    outputs of at most 2x2        2x2x512 -> 512 k3 p1, 32     167     8         5
+    one channel                   28x28x1 -> 32 k5, 128        15      4         9    (input gradient)
+    up to four channels           64x64x3 -> 64 k3 p1, 16      19      2         9    (input gradient)
+
+The input gradient of a strided convolution is also the forward pass of a transposed convolution. It is
+computed by phases: the places of x that have the same remainder by the stride see the same part of the
+kernel. `phases_together` computes all phases in one convolution. It rounds the kernel up to whole strides,
+and it computes places beyond the border, which are cut off. `phases_apart` computes one convolution per
+phase. It computes nothing in excess, but each convolution is small where channels are few (the same cores,
+ms):
+
+    input gradient                            XLA   together   apart   torch
+    8x8x256 -> 512 k4 s2 p1, 128                      69        48      41
+    32x32x64 -> 128 k4 s2 p1, 128                     69        65      75
+    64x64x3 -> 64 k4 s2 p1, 128                       12        48      37
+    32x32x16 -> 32 k4 s2 p1, 128              36       4         7       7
+    14x14x64 -> 128 k4 s2 p1, 128             13      11        10       8
+    56x56x64 -> 128 k3 s2 p1, 16              16      19        13      13
+    32x32x16 -> 32 k3 s2 p1, 32              1.6     1.0       0.9     0.8
+
+All forms need one group and padding that is not negative; the forms by phases also need dilation 1. Other
+backends keep XLA's convolution.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from flax_models.layers.ops.products import matmul_input
+from flax_models.layers.ops.shapes import Pair
+from flax_models.layers.ops.windows import at_offset, fold, from_offset, offsets
+
+
+class Geometry(NamedTuple):
+    """All that a convolution needs besides its arrays. Every size is (height, width)."""
+
+    input_size: Pair
+    kernel_size: Pair
+    stride: Pair
+    padding: tuple[Pair, Pair]  # ((top, bottom), (left, right))
+    dilation: Pair
+    groups: int
+
+    @property
+    def output_size(self) -> Pair:
+        height, width = (
+            (size + low + high - dilation * (kernel - 1) - 1) // stride + 1
+            for size, kernel, stride, (low, high), dilation in zip(
+                self.input_size, self.kernel_size, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+        return height, width
+
+
+Form = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
+
+
+def forward_form(in_channels: int, geometry: Geometry) -> Form | None:
+    """The form of `conv2d` that is faster than XLA's, or None."""
+    if _supported(geometry) and (_small_output(geometry) or in_channels == 1):
+        return patches_forward
+    return None
+
+
+def input_form(in_channels: int, geometry: Geometry) -> Form | None:
+    """The form of `conv2d_input` that is faster than XLA's, or None."""
+    if not _supported(geometry):
+        return None
+    if _small_output(geometry) or in_channels == 1:
+        return folded_input
+    phases = max(geometry.stride) > 1 and geometry.dilation == (1, 1)
+    # Rounding up to whole strides may add at most 1/4 to the kernel.
+    whole = _area(_whole_kernel(geometry)) <= 1.25 * _area(geometry.kernel_size)
+    if phases and whole and in_channels <= 16:
+        return phases_together
+    if in_channels <= 4:
+        return folded_input
+    covers = all(k >= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
+    return phases_apart if phases and covers else None
+
+
+def weight_form(in_channels: int, geometry: Geometry) -> Form | None:
+    """The form of `conv2d_weight` that is faster than XLA's, or None."""
+    if _supported(geometry) and (in_channels == 1 or geometry.kernel_size == (1, 1)):
+        return patches_weight
+    return None
+
+
+def patches_forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """The convolution as a product over patches: (N, H, W, C), (kH, kW, C, K) -> (N, OH, OW, K)."""
+    cut = patches(x, geometry)
+    return (_rows(cut) @ _rows(w)).reshape(*cut.shape[:3], w.shape[3])
+
+
+def patches_weight(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
+    """The weight gradient as a product over patches: (N, H, W, C), (N, OH, OW, K) -> (kH, kW, C, K)."""
+    weight = _rows(patches(x, geometry)).T @ _rows(y)
+    return weight.reshape(*geometry.kernel_size, x.shape[3], y.shape[3])
+
+
+def folded_input(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """The input gradient as a product and a sum of pieces: (N, OH, OW, K), (kH, kW, C, K) -> (N, H, W, C)."""
+    pieces = matmul_input(_rows(y), _rows(w))
+    pieces = pieces.reshape(*y.shape[:3], -1, w.shape[2])  # (N, OH, OW, kH*kW, C)
+    sizes = [
+        size + low + high for size, (low, high) in zip(geometry.input_size, geometry.padding, strict=True)
+    ]
+    if geometry.stride == (1, 1):  # the pieces are large: one pass over them is faster than padding them all
+        shifted = (
+            from_offset(pieces[:, :, :, number], offset, sizes, geometry)
+            for number, offset in enumerate(offsets(geometry))
+        )
+        total = cast(jax.Array, sum(shifted))
+    else:
+        total = fold(lambda number, pieces: pieces[:, :, :, number], (pieces,), sizes, geometry)
+    (top, _), (left, _) = geometry.padding
+    height, width = geometry.input_size
+    return total[:, top : top + height, left : left + width]
+
+
+def phases_together(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """The input gradient as one convolution: (N, OH, OW, K), (kH, kW, C, K) -> (N, H, W, C).
+
+    The convolution makes all stride*stride phases of x beside each other. The definition dilates y with
+    zeros, so that most of its multiplications are by zero.
+    """
+    (height, width), (rows, columns), (s, t) = geometry.input_size, _whole_kernel(geometry), geometry.stride
+    *kernel_size, c, k = w.shape
+    w = jnp.pad(w, ((0, rows - kernel_size[0]), (0, columns - kernel_size[1]), (0, 0), (0, 0)))
+    w = w.reshape(rows // s, s, columns // t, t, c, k)[::-1, :, ::-1]
+    w = w.transpose(0, 2, 5, 1, 3, 4).reshape(rows // s, columns // t, k, s * t * c)
+    full = [(size - 1, size - 1) for size in (rows // s, columns // t)]
+    x = lax.conv_general_dilated(y, w, (1, 1), full, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    n, high, wide, _ = x.shape
+    x = x.reshape(n, high, wide, s, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, high * s, wide * t, c)
+    (top, _), (left, _) = geometry.padding
+    x = x[:, top : top + height, left : left + width]
+    # No place of y reaches these rows: output_padding adds them, or the stride steps over them.
+    return jnp.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0)))
+
+
+def phases_apart(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """The input gradient as stride*stride convolutions: (N, OH, OW, K), (kH, kW, C, K) -> (N, H, W, C).
+
+    Each convolution makes one phase of x.
+    """
+    # A phase that sees no part of the kernel would have nothing to convolve with.
+    assert all(k >= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
+    (n, *places, _), channels, strides = y.shape, w.shape[2], geometry.stride
+    sizes = [-(-size // stride) for size, stride in zip(geometry.input_size, strides, strict=True)]
+    w = w.transpose(0, 1, 3, 2)
+
+    def part(axis: int, phase: int) -> tuple[slice, Pair]:
+        """The slice of the kernel that a phase sees along an axis, and the padding of y."""
+        stride = strides[axis]
+        first, start = divmod(phase + geometry.padding[axis][0], stride)
+        seen = slice(start, None, stride)
+        taps = len(range(geometry.kernel_size[axis])[seen])
+        return seen, (taps - 1 - first, sizes[axis] - places[axis] + first)
+
+    def phase(i: int, j: int) -> jax.Array:
+        (rows, vertical), (columns, horizontal) = part(0, i), part(1, j)
+        kernel = w[rows, columns][::-1, ::-1]
+        return lax.conv_general_dilated(
+            y, kernel, (1, 1), (vertical, horizontal), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    phases = [jnp.stack([phase(i, j) for j in range(strides[1])], 3) for i in range(strides[0])]
+    full = [size * stride for size, stride in zip(sizes, strides, strict=True)]
+    x = jnp.stack(phases, 2).reshape(n, *full, channels)
+    return x[:, : geometry.input_size[0], : geometry.input_size[1]]
+
+
+def patches(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """What the kernel sees at every place of the output: (N, H, W, C) -> (N, OH, OW, kH*kW*C)."""
+    x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
+    pieces = [at_offset(x, offset, geometry.output_size, geometry) for offset in offsets(geometry)]
+    return jnp.concatenate(pieces, axis=3)
+
+
+def _rows(array: jax.Array) -> jax.Array:
+    return array.reshape(-1, array.shape[-1])
+
+
+def _area(size: Pair) -> int:
+    return size[0] * size[1]
+
+
+def _whole_kernel(geometry: Geometry) -> Pair:
+    """The kernel's size, rounded up to whole strides."""
+    rows, columns = (-(-k // s) * s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
+    return rows, columns
+
+
+def _supported(geometry: Geometry) -> bool:
+    return geometry.groups == 1 and min(low_high for pair in geometry.padding for low_high in pair) >= 0
+
+
+def _small_output(geometry: Geometry) -> bool:
+    return _area(geometry.output_size) <= 4

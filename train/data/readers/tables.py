@@ -1,0 +1,144 @@
+"""Sets of numbers, for the regressions: {"x": (N, features), "y": (N, targets)}, float32.
+
+They are small enough to train on all of them, so none has a test split. `meta` names the columns.
+"""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.data.datasets import ReadRequest
+from train.data.sources import Arrays, Data, Generated
+
+POINTS = (
+    (3.3, 1.7), (4.4, 2.76), (5.5, 2.09), (6.71, 3.19), (6.93, 1.694), (4.168, 1.573), (9.779, 3.366),
+    (6.182, 2.596), (7.59, 2.53), (2.167, 1.221), (7.042, 2.827), (10.791, 3.465), (5.313, 1.65),
+    (7.997, 2.904), (3.1, 1.3),
+)  # fmt: skip
+COEFFICIENTS = (0.9, 0.5, 3.0, 2.4)  # of 1, x, x^2, x^3
+
+
+def points(request: ReadRequest) -> Data:
+    """15 points near the line y = 0.26 x + 0.748: x (15, 1), y (15, 1)."""
+    return Data(_table(np.asarray(POINTS)), None, {"columns": ["x", "y"]})
+
+
+def iris_petals(request: ReadRequest) -> Data:
+    """Fisher's irises, versicolor (0) and virginica (1): petal length and width x (100, 2), y (100, 1).
+
+    Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems" (1936), as scikit-learn
+    ships it.
+    """
+    from sklearn.datasets import load_iris
+
+    iris = load_iris()
+    rows = np.column_stack([iris.data[:, 2:], iris.target - 1])[iris.target > 0]
+    columns = [*iris.feature_names[2:], "label"]
+    return Data(_table(rows), None, {"columns": columns, "classes": [str(c) for c in iris.target_names[1:]]})
+
+
+def polynomial(request: ReadRequest) -> Data:
+    """Generated batches of x (B, 3) = (x, x^2, x^3), y (B, 1) = 0.9 + 0.5 x + 3 x^2 + 2.4 x^3, x ~ N(0, 1)."""
+    meta = {"columns": ["x", "x^2", "x^3", "y"], "coefficients": list(COEFFICIENTS)}
+    return Data(Generated(_draw_polynomial), None, meta)
+
+
+def _draw_polynomial(key, batch_size: int) -> dict[str, Any]:
+    import jax
+    import jax.numpy as jnp
+
+    x = jax.random.normal(key, (batch_size, 1))
+    powers = jnp.concatenate([x, x**2, x**3], axis=1)  # (B, 3)
+    constant, *rest = COEFFICIENTS
+    return {"x": powers, "y": constant + (powers * jnp.asarray(rest, x.dtype)).sum(axis=1, keepdims=True)}
+
+
+def curves(request: ReadRequest) -> Data:
+    """Generated batches of x (B, 15): a u^2 + a - 1 at 15 places u of [-1, 1], a ~ U(1, 2).
+
+    meta has the places, and the bounds between which all curves run.
+    """
+    places = np.linspace(-1, 1, 15)
+    bounds = [(a * places**2 + a - 1).tolist() for a in (1, 2)]
+    return Data(Generated(_draw_curves), None, {"places": places.tolist(), "bounds": bounds})
+
+
+def _draw_curves(key, batch_size: int) -> dict[str, Any]:
+    import jax
+    import jax.numpy as jnp
+
+    a = jax.random.uniform(key, (batch_size, 1), minval=1, maxval=2)
+    return {"x": a * jnp.linspace(-1, 1, 15) ** 2 + a - 1}
+
+
+def random_pairs(request: ReadRequest) -> Data:
+    """Numbers without meaning, always the same: x (100, 1000) and y (100, 10), all N(0, 1)."""
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.standard_normal((100, 1000)), "y": rng.standard_normal((100, 10))}
+    return Data({name: array.astype(np.float32) for name, array in arrays.items()}, None, {})
+
+
+def read_table(path: str, kind: str) -> Data:
+    """A file of numbers, with or without a line of names first.
+
+    As a "table" every column is x but the last, which is y (N, 1). As a "series" the last column of numbers
+    is {"series": (T,)}, and others may hold anything, such as dates.
+    Errors: ValueError naming the file, and the line and column that is no finite number.
+    """
+    names, rows = _read_rows(path)
+    if kind == "series":
+        numeric = [j for j in range(len(names)) if _number(rows[0][1][j]) is not None]
+        if not numeric:
+            raise ValueError(f"{path} has no column of numbers")
+        names, rows = [names[numeric[-1]]], [(line, [row[numeric[-1]]]) for line, row in rows]
+    elif len(names) < 2:
+        raise ValueError(f"{path} has one column: a table needs at least one of x and one of y")
+    values = np.asarray(
+        [[_checked(path, line, *cell) for cell in zip(names, row, strict=True)] for line, row in rows]
+    )
+    arrays = {"series": values[:, 0].astype(np.float32)} if kind == "series" else _table(values)
+    return Data(arrays, None, {"columns": names})
+
+
+def _read_rows(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The columns' names and (line number, cells) of every row that is not empty."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is not a file")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    names = [str(j + 1) for j in range(len(rows[0][1]))] if rows else []
+    if rows and all(_number(cell) is None for cell in rows[0][1]):
+        names = [cell.strip() for cell in rows.pop(0)[1]]
+    if not rows:
+        raise ValueError(f"{path} has no rows")
+    for line, row in rows:
+        if len(row) != len(names):
+            raise ValueError(f"{path} line {line} has {len(row)} columns, and the first has {len(names)}")
+    return names, rows
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _checked(path: str, line: int, name: str, cell: str) -> float:
+    value = _number(cell)
+    if value is None or not math.isfinite(value):
+        raise ValueError(f"{path} line {line}, column {name}: {cell!r} is not a finite number")
+    return value
+
+
+def _table(rows: np.ndarray) -> Arrays:
+    """(N, columns) -> x: all columns but the last, y: the last."""
+    rows = rows.astype(np.float32)
+    return {"x": rows[:, :-1], "y": rows[:, -1:]}

@@ -1,0 +1,98 @@
+"""Sentences with a tag for every word, as padded arrays of N sentences of at most L words of C letters.
+
+    words       (N, L) int32      places in meta["vocabulary"]; one past its end for other words
+    characters  (N, L, C) int32   a is 0, z is 25; 26 for other signs
+    lengths     (N, L) int32      letters of each word; 1 where there is no word
+    tags        (N, L) int32      places in meta["tags"]; NO_TAG where there is no word
+
+Words are lower-cased.
+"""
+
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from train.data.datasets import ReadRequest
+from train.data.sources import Arrays, Data
+
+Sentence = Sequence[tuple[str, str]]  # (word, tag)
+ALPHABET = string.ascii_lowercase
+NO_TAG = -1
+SENTENCES = ("The/DET dog/NN ate/V the/DET apple/NN", "Everybody/NN read/V that/DET book/NN")
+HELD_OUT = ("Everybody/NN ate/V the/DET apple/NN",)
+
+
+def tagged_sentences(request: ReadRequest) -> Data:
+    """Two sentences to train on, and a third of the same words to test on."""
+    train, test = (
+        [_parse_line(line, "sentence", number) for number, line in enumerate(lines, 1)]
+        for lines in (SENTENCES, HELD_OUT)
+    )
+    return _data(train, test)
+
+
+def read_tagged(request: ReadRequest) -> Data:
+    """A text file in UTF-8 with one sentence a line, its words as word/TAG with white space between.
+
+    Errors: ValueError where the file cannot be read, and for the line and word without a tag.
+    """
+    path = request.argument
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is not a file")
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    sentences = [_parse_line(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    if not sentences:
+        raise ValueError(f"{path} has no sentences")
+    return _data(sentences, None)
+
+
+def encode_words(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> Arrays:
+    """Sentences of words -> words, characters and lengths, padded to the longest sentence and word."""
+    word_to_index = {word: number for number, word in enumerate(vocabulary)}
+    lowered = [[word.lower() for word in sentence] for sentence in sentences]
+    shape = len(lowered), max(map(len, lowered))
+    letters = max(len(word) for sentence in lowered for word in sentence)
+    words = np.full(shape, len(vocabulary), np.int32)
+    characters = np.full((*shape, letters), len(ALPHABET), np.int32)
+    lengths = np.ones(shape, np.int32)
+    for row, sentence in enumerate(lowered):
+        for column, word in enumerate(sentence):
+            words[row, column] = word_to_index.get(word, len(vocabulary))
+            lengths[row, column] = len(word)
+            characters[row, column, : len(word)] = [_letter(sign) for sign in word]
+    return {"words": words, "characters": characters, "lengths": lengths}
+
+
+def _letter(sign: str) -> int:
+    position = ALPHABET.find(sign)
+    return position if position >= 0 else len(ALPHABET)
+
+
+def _parse_line(line: str, source: str, number: int) -> Sentence:
+    pairs = []
+    for entry in line.split():
+        word, _, tag = entry.rpartition("/")
+        if not word or not tag:
+            raise ValueError(f"{source} line {number}: {entry!r} is not written word/TAG")
+        pairs.append((word, tag))
+    return pairs
+
+
+def _data(train: Sequence[Sentence], test: Sequence[Sentence] | None) -> Data:
+    vocabulary = list(dict.fromkeys(word.lower() for sentence in train for word, _ in sentence))
+    tags = list(dict.fromkeys(tag for sentence in train for _, tag in sentence))
+    splits = (_encode(split, vocabulary, tags) if split else None for split in (train, test))
+    return Data(*splits, {"vocabulary": vocabulary, "tags": tags})
+
+
+def _encode(sentences: Sequence[Sentence], vocabulary: list[str], tags: list[str]) -> Arrays:
+    arrays = encode_words([[word for word, _ in sentence] for sentence in sentences], vocabulary)
+    arrays["tags"] = np.full(arrays["words"].shape, NO_TAG, np.int32)
+    for row, sentence in enumerate(sentences):
+        arrays["tags"][row, : len(sentence)] = [tags.index(tag) for _, tag in sentence]
+    return arrays

@@ -1,0 +1,1 @@
+"""The training engine: the loop, checkpoints, run folders, evaluation, sampling."""

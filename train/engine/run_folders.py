@@ -1,0 +1,115 @@
+"""Run folders on disk: recipe.json and data.json, and the rules for resuming. Nothing here imports jax."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from train.recipes import RECIPES, Recipe, find_recipe, make_recipe, recipe_from_json, upgrade
+
+# Fields that may differ between two invocations of one run: its length, and when it reports.
+ADJUSTABLE = {
+    "epochs", "steps", "steps_per_call", "checkpoint_every", "sample_every", "evaluate_every", "log_every",
+    "workers",
+}  # fmt: skip
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes values as JSON; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    part.replace(path)
+
+
+def read_recipe(workdir: Path) -> Recipe:
+    """The recipe of a run folder. Errors: ValueError where the folder holds no recipe that can be read."""
+    values = read_recipe_json(workdir)
+    try:
+        return recipe_from_json(values, _base_recipe(values))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{workdir}/recipe.json cannot be read as a recipe: {error!r}") from None
+
+
+def read_recipe_json(workdir: Path) -> dict[str, Any]:
+    """recipe.json of a run folder, under the names of today. Errors: ValueError where there is none."""
+    path = Path(workdir) / "recipe.json"
+    if not path.is_file():
+        raise ValueError(f"{workdir} is not a run folder: it has no recipe.json")
+    values = _read_json(path)
+    if not isinstance(values, dict) or "model" not in values:
+        raise ValueError(f"{path} names no model")
+    return upgrade(values)
+
+
+def read_meta(workdir: Path) -> dict[str, Any]:
+    """data.json of a run folder: the facts of its data set. Errors: ValueError where there is none."""
+    path = Path(workdir) / "data.json"
+    if not path.is_file():
+        model = read_recipe(workdir).model
+        raise ValueError(
+            f"{workdir} has no data.json, which training writes: "
+            f"python -m train.run --model {model} --workdir {workdir}"
+        )
+    return _read_json(path)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
+def _base_recipe(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that gives the fields that are not in the file."""
+    model = values["model"]
+    if model in RECIPES or "task" not in values or ":" not in model:
+        return find_recipe(model)
+    return make_recipe(model, values["task"], values["dataset"])
+
+
+def with_options_of(workdir: Path, recipe: Recipe) -> Recipe:
+    """The recipe with the model options of the run in the folder, where it gives none itself."""
+    if not (workdir / "recipe.json").is_file():
+        return recipe
+    options = read_recipe_json(workdir).get("options", {})
+    return replace(recipe, options={**options, **recipe.options})
+
+
+def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
+    """Checks that the folder is free, or holds this run. Without `resume` it renames a run that is there.
+
+    Returns the new path of a renamed run, or None.
+    Errors: ValueError for a folder that holds something else, or the same model with another recipe.
+    """
+    if not workdir.exists() or (workdir.is_dir() and not any(workdir.iterdir())):
+        return None
+    if not workdir.is_dir():
+        raise ValueError(f"{workdir} is not a folder: choose another --workdir")
+    model = read_recipe_json(workdir)["model"]
+    if model != recipe.model:
+        raise ValueError(f"{workdir} holds a run of {model}, not of {recipe.model}: choose another --workdir")
+    if not resume:
+        number = next(n for n in range(1, 10_000) if not workdir.with_name(f"{workdir.name}-{n}").exists())
+        return workdir.rename(workdir.with_name(f"{workdir.name}-{number}"))
+    if has_trained(workdir):
+        old, new = (json.loads(json.dumps(r.to_json())) for r in (read_recipe(workdir), recipe))
+        differing = [
+            f"{name} {old[name]!r} (now {new[name]!r})"
+            for name in old
+            if name not in ADJUSTABLE and old[name] != new[name]
+        ]
+        if differing:
+            raise ValueError(
+                f"the run in {workdir} has {', '.join(differing)}: give the same flags to resume, "
+                "another --workdir, or --no-resume"
+            )
+    return None
+
+
+def has_trained(workdir: Path) -> bool:
+    """Whether the folder has a checkpoint past step 0, the step of imported weights."""
+    names = [path.name for path in (workdir / "checkpoints").glob("*")]
+    return any(name.isdigit() and int(name) > 0 for name in names)

@@ -1,0 +1,51 @@
+"""The last state of a run folder, read back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from train.engine.checkpoints import Checkpoints
+from train.engine.run_folders import read_recipe
+from train.recipes import Recipe
+from train.tasks import build_task
+from train.tasks.models import build_model
+from train.tasks.state import TrainState, merge_trees
+
+
+@dataclass
+class TrainedRun:
+    """What a run folder holds.
+
+    state: the last intact checkpoint. model: the Flax model with the weights of that state.
+    task: the task of the recipe for the model. faults: a line for each damaged checkpoint.
+    """
+
+    workdir: Path
+    recipe: Recipe
+    state: TrainState
+    model: Any
+    task: Any
+    faults: list[str]
+
+
+def load_trained(workdir: Path | str, model: Any = None) -> TrainedRun:
+    """The last intact checkpoint of a run folder.
+
+    model: the class or an instance, where the recipe's model cannot be imported; an instance is filled.
+    Errors: ValueError where the folder holds no run, or no intact checkpoint.
+    """
+    workdir = Path(workdir)
+    recipe = read_recipe(workdir)
+    if model is None or isinstance(model, type):
+        model = build_model(recipe, model)
+    if not (workdir / "checkpoints").is_dir():
+        raise ValueError(f"{workdir} has no checkpoints yet: python -m train.run --model {recipe.model}")
+    task = build_task(recipe, model)
+    with Checkpoints(workdir) as checkpoints:
+        state, faults = checkpoints.restore(task.initial_state())
+    if state is None:
+        raise ValueError(f"{workdir} has no intact checkpoint")
+    nnx.update(model, nnx.State(merge_trees(state.params, state.buffers)))
+    return TrainedRun(workdir, recipe, state, model, task, faults)

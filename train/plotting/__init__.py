@@ -1,0 +1,1 @@
+"""Plots, grids of images and animations, written as PNG and GIF files."""

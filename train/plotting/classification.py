@@ -1,0 +1,37 @@
+"""What a classifier says of a split: the confusion matrix and a page of images."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from train.plotting.figures import figure
+
+
+def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Counts (C, C), actual class by predicted class, the numbers written where they are few."""
+    size = max(5, 0.45 * len(classes))
+    with figure(path, 1, 1, (size, size)) as (axes,):
+        axes.imshow(counts, cmap="Blues")
+        ticks = range(len(classes))
+        axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+        axes.set_yticks(ticks, classes)
+        axes.set(xlabel="predicted", ylabel="actual")
+        if len(classes) <= 20:
+            for (row, column), count in np.ndenumerate(counts):
+                if count:
+                    shade = "white" if count > counts.max() / 2 else "black"
+                    axes.text(column, row, int(count), ha="center", va="center", color=shade)
+
+
+def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], path: Path) -> None:
+    """(N, H, W, 1 or 3) uint8, each below its title, which is green where right and red where wrong."""
+    columns = min(8, len(images))
+    rows = math.ceil(len(images) / columns)
+    with figure(path, rows, columns, (1.35 * columns, 1.55 * rows)) as axes:
+        for place in axes:
+            place.axis("off")
+        for place, image, (title, right) in zip(axes, images, titles, strict=False):
+            place.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            place.set_title(title, fontsize=7, color="tab:green" if right else "tab:red")

@@ -1,0 +1,47 @@
+"""Curves over the steps of a run, of one run or of several."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from train.plotting.figures import figure
+
+
+def save_curves(records: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, title: str) -> None:
+    """Plots these metrics of the records over the steps, with the accuracies on an axis of their own."""
+    groups = [[n for n in names if n.endswith("accuracy")], [n for n in names if not n.endswith("accuracy")]]
+    groups = [group for group in reversed(groups) if group]
+    with figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
+        for place, group in zip(axes, groups, strict=True):
+            draw_curves(place, records, group)
+            place.set(title=title)
+
+
+def draw_curves(axes: Any, records: Sequence[Mapping[str, float]], names: Iterable[str]) -> None:
+    """Draws these metrics over the steps into matplotlib axes."""
+    for name in names:
+        points = [(record["step"], record[name]) for record in records if name in record]
+        axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), lw=1.2)
+    axes.set(xlabel="step")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def save_comparison(
+    runs: Sequence[tuple[str, Sequence[Mapping[str, float]], Path | None]], path: Path
+) -> None:
+    """Plots runs side by side: the losses of each run, and below them its last grid of images.
+
+    runs: (title, metrics records, the PNG of the grid or None) of each run.
+    """
+    import matplotlib.image
+
+    with figure(path, 2, len(runs), (6 * len(runs), 9), heights=(2, 5)) as axes:
+        curves, sheets = axes[: len(runs)], axes[len(runs) :]
+        for place, below, (title, records, sheet) in zip(curves, sheets, runs, strict=True):
+            losses = (name for record in records for name in record if name.endswith("loss"))
+            draw_curves(place, records, dict.fromkeys(losses))
+            place.set_title(title, fontsize=9)
+            below.axis("off")
+            if sheet is not None:
+                below.imshow(matplotlib.image.imread(sheet), cmap="gray")

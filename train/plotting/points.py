@@ -1,0 +1,84 @@
+"""Points of data and what a model says of them: fits, decision boundaries, latents, series and words."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.plotting.figures import figure
+
+
+def save_fit(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, path: Path) -> None:
+    """Points and the curve through the predictions; all (N,)."""
+    order = np.argsort(x)
+    with figure(path, 1, 1, (6, 4)) as (axes,):
+        axes.scatter(x, y, s=18, label="data")
+        axes.plot(x[order], predicted[order], "C1", label="model")
+        axes.set(xlabel="x", ylabel="y")
+        axes.legend(frameon=False)
+
+
+def save_scatter(target: np.ndarray, predicted: np.ndarray, path: Path) -> None:
+    """Predictions over targets, both (N,), and the line on which they are equal."""
+    with figure(path, 1, 1, (5, 5)) as (axes,):
+        axes.scatter(target, predicted, s=8)
+        axes.axline((0, 0), slope=1, color="C1")
+        axes.set(xlabel="target", ylabel="model")
+
+
+def save_boundary(
+    x: np.ndarray, label: np.ndarray, decide: Callable[[np.ndarray], np.ndarray], path: Path,
+    names: Sequence[str],
+) -> None:  # fmt: skip
+    """Points of the plane (N, 2), labels (N,) 0 or 1, and where `decide`, a probability, is 0.5."""
+    low, high = x.min(0), x.max(0)
+    margin = 0.1 * (high - low)
+    grids = np.meshgrid(*(np.linspace(a - m, b + m, 200) for a, b, m in zip(low, high, margin, strict=True)))
+    values = decide(np.stack([grid.ravel() for grid in grids], axis=1).astype(x.dtype))
+    with figure(path, 1, 1, (6, 5)) as (axes,):
+        values = values.reshape(grids[0].shape)
+        axes.contourf(*grids, values, levels=np.linspace(0, 1, 11), cmap="coolwarm", alpha=0.4)
+        axes.contour(*grids, values, levels=[0.5], colors="k")
+        axes.scatter(*x.T, c=label, cmap="coolwarm", edgecolors="k", s=25)
+        axes.set(xlabel=names[0], ylabel=names[1])
+
+
+def save_latents(latents: np.ndarray, labels: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Latents (N, 2) or (N, 3) as points, coloured by class; labels (N,) are numbers of the classes."""
+    deep = latents.shape[1] == 3
+    with figure(path, 1, 1, (7, 6), "3d" if deep else None) as (axes,):
+        for number, name in enumerate(classes):
+            axes.scatter(*latents[labels == number].T, color=f"C{number}", s=10, label=name)
+        axes.set(**{f"{axis}label": f"latent {n}" for n, axis in enumerate("xyz"[: latents.shape[1]])})
+        if len(classes) <= 20:
+            axes.figure.legend(frameon=False, loc="outside right center", markerscale=2)
+
+
+def save_curve_bundle(places: np.ndarray, curves: np.ndarray, bounds: Any, path: Path) -> None:
+    """Curves (N, P) over their places (P,), and the two (2, P) between which they should run."""
+    with figure(path, 1, 1, (7, 4.5)) as (axes,):
+        axes.fill_between(places, *bounds, color="0.9")
+        axes.plot(places, curves.T, color="C0", alpha=0.35, lw=1)
+        for bound, name in zip(bounds, ("lower bound", "upper bound"), strict=True):
+            axes.plot(places, bound, "--", lw=2, label=name)
+        axes.legend(frameon=False)
+
+
+def save_forecast(
+    series: np.ndarray, predicted: np.ndarray, ahead: np.ndarray, held: int, path: Path, name: str
+) -> None:
+    """A series (T,), the predictions of its last values, and what is forecast after it, which may be none.
+
+    held: the position from which values were held out of the training.
+    """
+    steps = len(series)
+    with figure(path, 1, 1, (9, 4)) as (axes,):
+        axes.axvspan(held - 0.5, steps - 0.5, color="0.93", label="held out")
+        axes.plot(series, "C0", label="real", lw=1.5)
+        axes.plot(np.arange(steps - len(predicted), steps), predicted, "C1", label="predicted", lw=1.5)
+        if len(ahead):
+            joined = np.concatenate([series[-1:], ahead])
+            axes.plot(np.arange(steps - 1, steps + len(ahead)), joined, "C2--", label="forecast", lw=1.5)
+        axes.set(xlabel="step", ylabel=name)
+        axes.legend(frameon=False)

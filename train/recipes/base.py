@@ -1,0 +1,185 @@
+"""Recipe: what a training run is, as a frozen value that validates itself on construction.
+
+The command line is derived from the recipe classes, and `recipe.json` is one of them written out, so every
+field has a flag, a type and a line of help. Nothing here imports jax.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+import tyro
+
+from train.data.preprocess import parse_preprocessing
+from train.data.transforms import parse_transforms
+from train.optim import Optimizer
+
+Hidden = tyro.conf.Suppress
+
+
+class Capability(StrEnum):
+    """What a trained model of a task can do. `train.tasks.contract` says what its task then provides."""
+
+    PREDICT = "predict from arrays"
+    CLASSIFY = "classify"
+    SAMPLE = "sample"
+    TRANSLATE = "translate"
+    ANSWER = "answer questions"
+
+
+@dataclass(frozen=True)
+class Question:
+    """The arguments with which a trained model is asked. required: the one that cannot be left out."""
+
+    arguments: tuple[str, ...]
+    required: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained: what every task needs. The recipe of a task adds to it.
+
+    Errors: ValueError on construction for a field that no run can have.
+    """
+
+    task: ClassVar[str]
+    """Name of the task: the module of train/tasks that defines the training step."""
+    kinds: ClassVar[tuple[str, ...]]
+    """The kinds of data (`train.data.datasets.KINDS`) that the task takes."""
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    """What a trained model of the task can do."""
+    question: ClassVar[Question] = Question(())
+    """How a model is asked that can answer."""
+    losses: ClassVar[tuple[str, ...]] = ("loss",)
+    """The losses that every training step reports."""
+    step_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that the PyTorch reference step takes besides the model and the optimizers."""
+
+    model: str
+    """Name of the model, see --list; or package.module:Class of a model of your own."""
+    options: dict[str, int | float | str] = field(default_factory=dict)
+    """Arguments of the model's class that differ from its defaults: NAME VALUE NAME VALUE ..."""
+    dataset: str
+    """Name of the data set; see --list."""
+    epochs: int | None = None
+    """Passes over the training split."""
+    steps: int | None = None
+    """Optimizer steps, in place of --epochs."""
+    stop_below: float | None = None
+    """Stop as soon as the loss of a step is below this value."""
+    batch_size: int | None = 64
+    """Examples per step; None: all examples in every step."""
+    seed: int = 0
+    """Seed of the weights, of the order of the data and of all noise."""
+    shuffle: bool = True
+    """Draw a new order of the examples in every epoch."""
+    take: int | None = None
+    """Train on the first so many examples only."""
+    preprocess: tuple[str, ...] = ()
+    """Steps fitted on the whole training split, such as standardize or pca:10; see --list."""
+    streaming: Annotated[bool, tyro.conf.arg(aliases=["--stream"])] = False
+    """Read batches from disk as they are needed, even where the data would fit on the device."""
+    workers: int = 0
+    """Processes that read ahead when streaming."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints; by default an epoch, or a twentieth of a long run."""
+    sample_every: int | None = None
+    """Steps between saved images; by default a tenth of the run."""
+    evaluate_every: int | None = None
+    """Steps between evaluations on the test split; by default an epoch."""
+    steps_per_call: int | None = None
+    """Steps in one dispatch; by default what is fast for the model on this backend."""
+    log_every: int = 50
+    """Steps between lines of metrics.jsonl; each line is the mean since the last one."""
+    expect: Hidden[str] = ""
+    """What the recipe reaches, and how long it takes."""
+    overrides: Hidden[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Fields that differ on other data sets: {dataset: {field: value}}."""
+
+    def __post_init__(self) -> None:
+        self._require(
+            1, "epochs", "steps", "batch_size", "take", "checkpoint_every", "sample_every", "evaluate_every",
+            "steps_per_call", "log_every",
+        )  # fmt: skip
+        self._require(0, "workers")
+        if self.stop_below is not None and "loss" not in self.losses:
+            raise ValueError(
+                f"stop_below watches the metric loss, and the task {self.task} reports {', '.join(self.losses)}"
+            )
+        if self.batch_size is not None and self.batch_size < self.batch_splits:
+            raise ValueError(
+                f"batch_size {self.batch_size} is less than the {self.batch_splits} parts of a batch"
+            )
+        parse_preprocessing(self.preprocess)
+
+    def _require(self, least: float, *names: str) -> None:
+        """ValueError where one of these fields is given and is below the least value."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not value >= least:  # this form refuses NaN too
+                bound = "must not be negative" if least == 0 else f"must be at least {least:g}"
+                raise ValueError(f"{name} {bound}, got {value}")
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The optimizer of each child of the model that has its own; "" is the whole model."""
+        raise NotImplementedError
+
+    @property
+    def batch_splits(self) -> int:
+        """The number of parts into which a step splits its batch."""
+        return 1
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        """What the PyTorch reference step takes besides the model and the optimizers."""
+        return {name: getattr(self, name) for name in self.step_fields}
+
+    def require(self, capability: Capability, where: object = "") -> None:
+        """ValueError where a trained model of this recipe cannot do this.
+
+        where: the run folder that the message names.
+        """
+        if capability not in self.capabilities:
+            holder = f"{where} holds {self.model}, which" if where else f"{self.model}"
+            able = ", ".join(sorted(self.capabilities)) or "only be converted"
+            raise ValueError(
+                f"{holder} is a run of the task {self.task} and cannot {capability}; it can {able}"
+            )
+
+    def on(self, dataset: str) -> "Recipe":
+        """This recipe on another data set, with the overrides that it carries for it."""
+        return dataclasses.replace(self, dataset=dataset, **self.overrides.get(dataset.partition(":")[0], {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field that bears on the run; `recipe_from_json` reads it back."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del values["expect"], values["overrides"]
+        for name, value in values.items():
+            if isinstance(value, Optimizer):
+                values[name] = {"name": type(value).__name__, **dataclasses.asdict(value)}
+            elif isinstance(value, Mapping):
+                values[name] = dict(value)
+            elif isinstance(value, tuple):
+                values[name] = list(value)
+        return {"task": self.task, **values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecipe(Recipe):
+    """What every task on images adds: how they are read and transformed before the model sees them."""
+
+    image_size: int | None = None
+    """Pixels per side at which images are read; by default those of the model's own data set."""
+    transforms: tuple[str, ...] = ()
+    """What happens to training images in [0, 1], in order, such as random_crop:32; see --list."""
+    test_transforms: tuple[str, ...] = ()
+    """What happens to images of the test split."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(1, "image_size")
+        parse_transforms(self.transforms)
+        parse_transforms(self.test_transforms)

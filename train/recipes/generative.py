@@ -1,0 +1,135 @@
+"""The recipes of the tasks that learn to make examples."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from train.optim import Adam, Optimizer
+from train.recipes.base import Capability, ImageRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencodeRecipe(ImageRecipe):
+    """Reconstructing images in [-1, 1] from a latent code."""
+
+    task: ClassVar[str] = "autoencode"
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.SAMPLE})
+    step_fields: ClassVar[tuple[str, ...]] = ("loss",)
+
+    transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to training images in [0, 1], in order; the decoder's output is in [-1, 1]."""
+    test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to images of the test split."""
+    loss: Literal["sse", "vae"] = "sse"
+    """sse: the sum of the squared errors over the batch size; vae: adds the KL divergence to N(0, 1)."""
+    optimizer: Optimizer = Adam(lr=1e-3)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANRecipe(ImageRecipe):
+    """Adversarial training: a generator against a discriminator, each with its optimizer."""
+
+    task: ClassVar[str] = "gan"
+    kinds: ClassVar[tuple[str, ...]] = ("image", "curves")
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.SAMPLE})
+    losses: ClassVar[tuple[str, ...]] = ("discriminator_loss", "generator_loss")
+    step_fields: ClassVar[tuple[str, ...]] = (
+        "loss", "critic_steps", "weight_clip", "gradient_penalty", "instance_noise", "ema", "steps",
+    )  # fmt: skip
+
+    transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to training images in [0, 1], in order; the generator's output is in [-1, 1]."""
+    loss: Literal["bce", "probability", "half_probability", "minimax", "least_squares", "wasserstein"] = "bce"
+    """bce: binary cross-entropy on logits, the discriminator's over real plus that over generated examples;
+    probability: the same on probabilities; half_probability: the discriminator's loss is halved; minimax:
+    the generator maximises the discriminator's loss; least_squares: targets 1 and 0; wasserstein: a critic
+    without bounds."""
+    latent_distribution: Annotated[Literal["uniform", "normal"], tyro.conf.arg(aliases=["--noise"])] = (
+        "uniform"
+    )
+    """Distribution of the generator's latent; uniform: U(-1, 1); normal: N(0, 1)."""
+    critic_steps: int = 1
+    """Discriminator steps before each generator step, each on its part of the batch."""
+    weight_clip: float | None = None
+    """After each discriminator step its weights are clipped to plus and minus this value."""
+    gradient_penalty: float | None = None
+    """Weight of the penalty on the discriminator's gradient norm between real and generated examples."""
+    instance_noise: float | None = None
+    """Standard deviation of normal noise on every input of the discriminator, real or generated; it falls
+    linearly to 0 over the run."""
+    ema: float | None = None
+    """Sample with an exponential moving average of the generator's weights, with this decay."""
+    generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+    """torch's optimizer for the generator."""
+    discriminator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+    """torch's optimizer for the discriminator."""
+
+    def __post_init__(self) -> None:
+        self._require(1, "critic_steps")
+        super().__post_init__()
+        self._require(0, "instance_noise", "weight_clip", "gradient_penalty")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+
+    @property
+    def batch_splits(self) -> int:
+        return self.critic_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGANRecipe(ImageRecipe):
+    """Unpaired translation between two domains of images, with a generator in each direction."""
+
+    task: ClassVar[str] = "cyclegan"
+    kinds: ClassVar[tuple[str, ...]] = ("pair",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.TRANSLATE})
+    losses: ClassVar[tuple[str, ...]] = (
+        "adversarial_loss", "cycle_loss", "identity_loss", "generator_loss", "discriminator_a_loss",
+        "discriminator_b_loss",
+    )  # fmt: skip
+    step_fields: ClassVar[tuple[str, ...]] = (
+        "cycle_weight", "identity_weight", "pool_size", "decay_after", "steps",
+    )  # fmt: skip
+
+    transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to training images in [0, 1], in order; the generators' outputs are in [-1, 1]."""
+    test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
+    """What happens to images of the test split."""
+    cycle_weight: float = 10.0
+    """Weight of the L1 distance between an image and its translation there and back."""
+    identity_weight: float = 5.0
+    """Weight of the L1 distance between an image and its translation into its own domain; 0: none."""
+    pool_size: int = 50
+    """Past images of each domain that the discriminators may see again; 0: none."""
+    decay_after: float = 0.5
+    """Fraction of the run after which the learning rates fall linearly to 0."""
+    generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+    """torch's optimizer for both generators."""
+    discriminator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
+    """torch's optimizer for both discriminators."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(0, "cycle_weight", "identity_weight", "pool_size")
+        if not 0 <= self.decay_after <= 1:
+            raise ValueError(f"decay_after is a fraction of the run, from 0 to 1, got {self.decay_after}")
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The authors have one optimizer for both generators: the result is the same, value by value."""
+        generator, discriminator = self.generator_optimizer, self.discriminator_optimizer
+        return {
+            "generator_ab": generator, "generator_ba": generator,
+            "discriminator_a": discriminator, "discriminator_b": discriminator,
+        }  # fmt: skip

@@ -1,0 +1,46 @@
+"""Recipes read back from JSON, those of earlier versions included."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from train.optim import OPTIMIZERS, Optimizer
+from train.recipes.base import Recipe
+
+# Names that earlier versions wrote into recipe.json -> the names of today.
+RENAMED_FIELDS = {"stream": "streaming", "noise": "latent_distribution"}
+RENAMED_OPTIONS = {"noise_features": "latent_features", "code_features": "latent_features"}
+
+
+def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a recipe.json under the names of today."""
+    renamed = {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
+    if isinstance(renamed.get("options"), Mapping):
+        options = renamed["options"].items()
+        renamed["options"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options}
+    return renamed
+
+
+def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
+    """The recipe that `Recipe.to_json` wrote.
+
+    base: the recipe that gives the fields that are not among the values.
+    Errors: ValueError for an unknown field, and for a value that the recipe refuses.
+    """
+    known = {f.name for f in dataclasses.fields(base)}
+    fields: dict[str, Any] = {}
+    for name, value in upgrade(values).items():
+        if name == "task":
+            continue
+        if name not in known:
+            raise ValueError(f"unknown field {name!r} in the recipe of {values.get('model')!r}")
+        if isinstance(getattr(base, name), Optimizer):
+            arguments = {key: _as_tuple(argument) for key, argument in value.items() if key != "name"}
+            value = OPTIMIZERS[value["name"]](**arguments)
+        fields[name] = _as_tuple(value)
+    return dataclasses.replace(base, **fields)
+
+
+def _as_tuple(value: Any) -> Any:
+    """A list of JSON as the tuple that a recipe holds; other values as they are."""
+    return tuple(value) if isinstance(value, list) else value

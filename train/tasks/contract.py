@@ -1,0 +1,150 @@
+"""What the engine expects of a task, as typed protocols.
+
+Every task is a `Task`. What else it can do is declared by `Recipe.capabilities`: a task whose recipe has a
+capability provides the protocol of the same name here. Callers ask for the capability, never for the class.
+
+The random numbers of a step are an argument of it, so that the certificate can give the same numbers to both
+frameworks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import jax
+
+from train.data.sources import Data
+from train.tasks.state import TrainState
+
+Batch = dict[str, jax.Array]
+PathOf = Callable[[str], Path]
+"""The name of an image that a task saves -> the file to write now."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A kind of training, built from a recipe and a model.
+
+    evaluates: whether `evaluate` can measure a test split.
+    """
+
+    recipe: Any
+    evaluates: ClassVar[bool]
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step."""
+        ...
+
+    def prepare(self, batch: Batch, key: jax.Array) -> Batch:
+        """A batch of training data as the step takes it: images as floats, transformed."""
+        ...
+
+    def prepare_test(self, batch: Batch) -> Batch:
+        """A batch of test data as `evaluate` takes it, without random draws."""
+        ...
+
+    def draw(self, key: jax.Array, batch_size: int) -> Batch:
+        """The random numbers of one step."""
+        ...
+
+    def step(self, state: TrainState, batch: Batch, noise: Batch) -> tuple[TrainState, Batch]:
+        """(the next state, the losses and metrics): a pure function, and the only thing that trains."""
+        ...
+
+    def evaluate(self, state: TrainState, batch: Batch) -> Batch:
+        """{metric: its sum over the examples} of a prepared batch of test data."""
+        ...
+
+    def derived(self, record: Mapping[str, float]) -> dict[str, float]:
+        """Metrics that follow from the means of a metrics record, as a perplexity follows from a loss."""
+        ...
+
+    def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
+        """Writes the images that show how training goes."""
+        ...
+
+
+@runtime_checkable
+class Predictor(Task, Protocol):
+    """Capability.PREDICT: outputs for arrays."""
+
+    def predict(self, state: TrainState, batch: Batch) -> jax.Array:
+        """The outputs (N, ...) for a prepared batch, in evaluation mode."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Task, Protocol):
+    """Capability.CLASSIFY: a class for every example."""
+
+    def classify(self, state: TrainState, batch: Batch) -> jax.Array:
+        """The predicted classes (N,) of a prepared batch."""
+        ...
+
+    def labels(self, batch: Batch) -> jax.Array:
+        """The true classes (N,) of a batch."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Task, Protocol):
+    """Capability.SAMPLE: examples from latents.
+
+    latent_shape: the shape of one latent. labelled: whether every example is made for a class.
+    """
+
+    latent_shape: tuple[int, ...]
+    labelled: bool
+
+    def draw_latents(self, key: jax.Array, count: int) -> jax.Array:
+        """(count, *latent_shape) of the distribution of the latents. ValueError where there is none."""
+        ...
+
+    def sample(self, state: TrainState, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        """Images (N, H, W, C) in [-1, 1], or rows (N, P), for latents (N, *latent_shape)."""
+        ...
+
+
+@runtime_checkable
+class Translator(Task, Protocol):
+    """Capability.TRANSLATE: images of one domain as images of another.
+
+    directions: {name of a direction: (the array of the source domain, that of the target domain)}.
+    """
+
+    directions: ClassVar[Mapping[str, tuple[str, str]]]
+
+    def translate(self, state: TrainState, images: jax.Array, direction: str) -> jax.Array:
+        """Images (N, H, W, C) in [-1, 1] of the target domain. ValueError for an unknown direction."""
+        ...
+
+    def translate_and_back(
+        self, state: TrainState, images: jax.Array, direction: str
+    ) -> tuple[jax.Array, jax.Array]:
+        """(the translations, their translations back), (N, H, W, C) in [-1, 1] each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a trained model to a question, as a table.
+
+    columns, rows: the table. note: a line below it. values: the same for a program.
+    save: writes further files into a folder and returns their names; None where there are none.
+    """
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    values: Any
+    note: str = ""
+    save: Callable[[Path], list[str]] | None = field(default=None, compare=False)
+
+
+@runtime_checkable
+class Answerer(Task, Protocol):
+    """Capability.ANSWER: answers to the questions that `Recipe.question` declares."""
+
+    def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
+        """The answer. meta: what the data set says of itself. ValueError for a bad question."""
+        ...

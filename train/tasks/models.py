@@ -1,0 +1,97 @@
+"""Models of recipes: those of the catalogue by name, others by their import path."""
+
+import dataclasses
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from flax import nnx
+
+from flax_models import MODELS
+from train.lookup import look_up
+from train.recipes import Recipe
+
+# The option of a model -> the entry of a data set's meta whose length it is.
+SIZES = {"num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags"}
+
+
+def find_model(name: str) -> type[nnx.Module]:
+    """The class of a model.
+
+    name: a name of the catalogue, or "package.module:Class".
+    Errors: ValueError for an unknown name, for a module or class that cannot be imported, and for a class
+    that is no nnx.Module.
+    """
+    if ":" not in name:
+        return look_up(MODELS, name, "model")
+    module, _, path = name.partition(":")
+    if os.getcwd() not in sys.path:  # `python -m` has it; a console script and pytest may not
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in path.split("."):
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"the model {name} cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, nnx.Module)):
+        raise ValueError(f"{name} is no class of flax.nnx.Module")
+    return found
+
+
+def model_options(model: str | type[nnx.Module]) -> dict[str, Any]:
+    """The options that a model takes, with their defaults."""
+    cls = find_model(model) if isinstance(model, str) else model
+    parameters = inspect.signature(cls.__init__).parameters
+    return {name: p.default for name, p in parameters.items() if name not in ("self", "rngs")}
+
+
+def build_model(recipe: Recipe, cls: type[nnx.Module] | None = None) -> Any:
+    """The recipe's model with its first weights, drawn from the recipe's seed.
+
+    cls: the class, where it cannot be imported by the recipe's name.
+    Errors: ValueError for options that the model does not have, and for a required option that is missing.
+    """
+    cls = cls or find_model(recipe.model)
+    check_options(recipe, cls)
+    # Under one jit: eager calls would compile every shape on its own.
+    return nnx.jit(lambda: cls(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
+
+
+def check_options(recipe: Recipe, cls: type[nnx.Module]) -> None:
+    """ValueError for options that the class does not take, and for required ones that are missing."""
+    known = model_options(cls)
+    unknown = recipe.options.keys() - known.keys()
+    if unknown:
+        raise ValueError(
+            f"{recipe.model} has no option {', '.join(sorted(unknown))}: "
+            f"there are {', '.join(sorted(known)) or 'none'}"
+        )
+    missing = [
+        n for n, default in known.items() if default is inspect.Parameter.empty and n not in recipe.options
+    ]
+    if missing:
+        raise ValueError(f"{recipe.model} needs the option {', '.join(missing)}: give options")
+
+
+def abstract_model(recipe: Recipe) -> Any:
+    """The recipe's model with shapes in place of arrays."""
+    cls = find_model(recipe.model)
+    return nnx.eval_shape(lambda: cls(**recipe.options, rngs=nnx.Rngs(0)))
+
+
+def fit_options(recipe: Recipe, meta: Mapping[str, Any], cls: type[nnx.Module] | None = None) -> Recipe:
+    """The recipe with the options that follow from the data, where it does not give them.
+
+    meta: the facts of the data set; its {"classes": [...]} gives the option num_classes.
+    """
+    known = model_options(cls or recipe.model)
+    fitting = {
+        option: len(meta[name])
+        for option, name in SIZES.items()
+        if name in meta and option in known and option not in recipe.options
+    }
+    differing = {option: size for option, size in fitting.items() if size != known[option]}
+    return dataclasses.replace(recipe, options={**recipe.options, **differing})
