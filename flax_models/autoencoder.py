@@ -5,7 +5,8 @@ the Dimensionality of Data with Neural Networks" (2006). conv_autoencoder: convo
 convolutions, in the form that PyTorch courses teach. vae: Kingma & Welling, "Auto-Encoding Variational Bayes"
 (2014), with a final tanh, for images in [-1, 1].
 
-A model's `latent_shape` is the shape of the latent of one example.
+A model's `latent_shape` is the shape of the latent of one example; `variational` says whether the encoder
+gives a distribution of latents.
 """
 
 import jax
@@ -24,6 +25,7 @@ class Autoencoder(nnx.Module):
 
     def __init__(self, latent_features: int = 3, hidden_features: int = 128, *, rngs: nnx.Rngs):
         self.latent_shape = (latent_features,)
+        self.variational = False
         self.encoder = nn.Sequential(
             nn.Flatten(),
             nn.Linear(28 * 28, hidden_features, rngs=rngs),
@@ -61,6 +63,7 @@ class ConvAutoencoder(nnx.Module):
     def __init__(self, latent_features: int = 8, *, rngs: nnx.Rngs):
         width = 2 * latent_features
         self.latent_shape = (2, 2, latent_features)
+        self.variational = False
         self.encoder = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=3, padding=1, rngs=rngs),  # (N, 10, 10, 16)
             nn.ReLU(),
@@ -108,6 +111,7 @@ class VAE(nnx.Module):
 
     def __init__(self, latent_features: int = 20, hidden_features: int = 400, *, rngs: nnx.Rngs):
         self.latent_shape = (latent_features,)
+        self.variational = True
         self.encoder = VAEEncoder(latent_features, hidden_features, rngs=rngs)
         self.decoder = nn.Sequential(
             nn.Linear(latent_features, hidden_features, rngs=rngs),

@@ -4,14 +4,23 @@
 importing this package does not import torch.
 """
 
+from typing import Any
 
-def __getattr__(name: str):
+MODELS: dict[str, Any]
+__all__ = ["MODELS"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> Any:
     if name != "MODELS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
     import pkgutil
 
-    table: dict = {}
+    table: dict[str, Any] = {}
     for module in pkgutil.iter_modules(__path__):
         if not module.ispkg:
             table |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "MODELS", {})

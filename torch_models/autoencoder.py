@@ -5,7 +5,8 @@ the Dimensionality of Data with Neural Networks" (2006). conv_autoencoder: convo
 convolutions, in the form that PyTorch courses teach. vae: Kingma & Welling, "Auto-Encoding Variational Bayes"
 (2014), with a final tanh, for images in [-1, 1].
 
-A model's `latent_shape` is the shape of the latent of one example.
+A model's `latent_shape` is the shape of the latent of one example; `variational` says whether the encoder
+gives a distribution of latents.
 """
 
 import torch
@@ -22,6 +23,7 @@ class Autoencoder(nn.Module):
     def __init__(self, latent_features: int = 3, hidden_features: int = 128):
         super().__init__()
         self.latent_shape = (latent_features,)
+        self.variational = False
         self.encoder = nn.Sequential(
             nn.Flatten(),
             nn.Linear(28 * 28, hidden_features),
@@ -60,6 +62,7 @@ class ConvAutoencoder(nn.Module):
         super().__init__()
         width = 2 * latent_features
         self.latent_shape = (latent_features, 2, 2)
+        self.variational = False
         self.encoder = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=3, padding=1),  # (N, 16, 10, 10)
             nn.ReLU(),
@@ -109,6 +112,7 @@ class VAE(nn.Module):
     def __init__(self, latent_features: int = 20, hidden_features: int = 400):
         super().__init__()
         self.latent_shape = (latent_features,)
+        self.variational = True
         self.encoder = VAEEncoder(latent_features, hidden_features)
         self.decoder = nn.Sequential(
             nn.Linear(latent_features, hidden_features),

@@ -1,7 +1,7 @@
 """Runs side by side in one plot: `python -m train.compare runs/dcgan64 runs/wide`.
 
-It shows the losses of each run and its last grid of images. The title of a run says how its recipe differs from
-the recipes of the others.
+It shows the losses of each run and its last grid of images. The title of a run says how its recipe differs
+from the recipes of the others.
 """
 
 from dataclasses import dataclass

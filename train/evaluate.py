@@ -3,8 +3,8 @@
 A classifier is evaluated on the test split, or on the training split of a data set that has no other: the
 accuracy, the accuracy of every class, the confusion matrix, and a page of images. A generative model is
 evaluated by the Fréchet distance of its samples or translations. Another model is evaluated by the metrics of
-its task. The results are written into the run folder's evaluation/. For several runs a table shows the metrics;
-runs that differ only in their seed share a row.
+its task. The results are written into the run folder's evaluation/. For several runs a table shows the
+metrics; runs that differ only in their seed share a row.
 """
 
 from dataclasses import dataclass

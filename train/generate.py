@@ -1,9 +1,9 @@
 """Samples from a trained generative model: `python -m train.generate runs/dcgan --count 64 --seed 1`.
 
-Images go into the run folder's generated/, as one grid or, with --files, a file each; curves go there as a plot
-and a table. The latents follow from --seed alone; --latents decodes given ones instead, and --class chooses the
-class for a model that takes one. A model that translates shows test images, their translations, and the
-translations back.
+Images go into the run folder's generated/, as one grid or, with --files, a file each; curves go there as a
+plot and a table. The latents follow from --seed alone; --latents decodes given ones instead, and --class
+chooses the class for a model that takes one. A model that translates shows test images, their translations,
+and the translations back.
 """
 
 from dataclasses import dataclass

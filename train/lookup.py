@@ -1,4 +1,4 @@
-"""Names that a user gives, looked up in our tables, with help where they miss."""
+"""The lookup of names that a user gives in the tables of the project, with near matches in the error."""
 
 import difflib
 from collections.abc import Mapping
@@ -8,7 +8,10 @@ Value = TypeVar("Value")
 
 
 def look_up(table: Mapping[str, Value], name: str, kind: str) -> Value:
-    """table[name]; ValueError naming near matches, or all that there is."""
+    """table[name]. kind: what an error message calls the name, such as "model".
+
+    Errors: ValueError with near matches, or with all names where none is near.
+    """
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)

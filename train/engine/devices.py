@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 
-# XLA's CPU backend by default gives convolutions to its YNN library, which takes 2 to 4 times as long as Eigen
-# at most training shapes (12x12x32 -> 64 k5, batch 128, 2 AVX-512 cores: forward 13 ms against 5, weight
-# gradient 25 against 7). An empty list of fusion types selects Eigen.
+# XLA's CPU backend by default gives convolutions to its YNN library, which takes 2 to 4 times as long as
+# Eigen at most training shapes (12x12x32 -> 64 k5, batch 128, 2 AVX-512 cores: forward 13 ms against 5,
+# weight gradient 25 against 7). An empty list of fusion types selects Eigen.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 

@@ -27,8 +27,13 @@ from train.engine.sampling import sample, translate
 from train.engine.trained import TrainedRun, load_trained
 from train.recipes import Recipe, find_recipe
 from train.tasks import build_task
+from train.tasks.contract import Predictor, Translator
 
-CLASSIFIERS = {(28, 28, 1): "lenet5", (32, 32, 3): "cifar_quick", (64, 64, 3): "resnet18"}
+CLASSIFIERS: dict[tuple[int, ...], str] = {
+    (28, 28, 1): "lenet5",
+    (32, 32, 3): "cifar_quick",
+    (64, 64, 3): "resnet18",
+}
 """The classifier for images of each shape."""
 MAX_BATCH_SIZE = 256
 NUM_GENERATED = 10_000  # examples that are compared where the data set generates them
@@ -94,6 +99,7 @@ def _features_of(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
         setattr(parent, str(last), layers.Identity())
     task = build_task(run.recipe, run.model)
     state = task.initial_state()
+    assert isinstance(task, Predictor), "a classifier predicts"
 
     @jax.jit
     def call(images: jax.Array) -> jax.Array:
@@ -165,11 +171,13 @@ def evaluate_translations(run: TrainedRun, data: Data, data_dir: Path) -> Distan
     """The distance of the translations of all test images from the target domain, in every direction."""
     split: Any = data.train if data.test is None else data.test
     train_split: Any = data.train
+    task = run.task
+    assert isinstance(task, Translator), "declared by its capabilities"
     translations = translate(run, data, len(split["a"]))
     extractor = feature_extractor_for(run.recipe, split["a"].shape[1:], data_dir)
     found = []
     for direction, parts in translations.items():
-        _, target = run.task.directions[direction]
+        _, target = task.directions[direction]
         test = None if data.test is None else split[target]
         found.append(_distance(direction, parts.translated, train_split[target], test, extractor))
     return DistanceReport(found)
@@ -186,7 +194,7 @@ def _distance(
 
 
 def _distance_of_rows(run: TrainedRun, data: Data, seed: int) -> Distance:
-    """The distance of rows of numbers, which are their own features, from rows that the data set generates."""
+    """The distance of rows of numbers from rows that the data set generates; the numbers are the features."""
     assert isinstance(data.train, Generated)
     samples = sample(run, data.meta, count=NUM_GENERATED, seed=seed).examples
     generate = data.train.generate

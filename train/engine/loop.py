@@ -25,7 +25,7 @@ from train.engine.run_folders import write_json
 from train.engine.steps import compile_steps, fast_steps_per_call
 from train.plotting.animations import save_animations
 from train.plotting.curves import save_curves
-from train.recipes import Recipe, load_recipe_data
+from train.recipes import RECIPES, Recipe, load_recipe_data
 from train.tasks import build_task
 from train.tasks.contract import Task
 from train.tasks.models import build_model, fit_options
@@ -48,17 +48,18 @@ def train(
     Errors: ValueError for data that does not suit the recipe; DivergedError.
     """
     data = load_recipe_data(recipe, data_dir, data)
-    cls = model if isinstance(model, type) else None
-    if model is None or cls is not None:
-        recipe = fit_options(recipe, data.meta, cls)
-        model = build_model(recipe, cls)
+    own_class = model if isinstance(model, type) else None
+    instance: Any = None if own_class else model
+    if instance is None:
+        recipe = fit_options(recipe, data.meta, own_class)
+        instance = build_model(recipe, own_class)
     feed = make_feed(
         data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
         take=recipe.take, streaming=recipe.streaming, workers=recipe.workers,
     )  # fmt: skip
     cadence = Cadence.of(recipe, feed)
-    task = build_task(replace(recipe, steps=cadence.total), model)
-    longest = recipe.steps_per_call or fast_steps_per_call(model)
+    task = build_task(replace(recipe, steps=cadence.total), instance)
+    longest = recipe.steps_per_call or fast_steps_per_call(instance)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
         state, faults = checkpoints.restore(task.initial_state(), discard=True)
@@ -211,6 +212,7 @@ class Loop:
             "time": f"{duration(last['seconds'])} training, {duration(self.compile_seconds)} compiling",
             "speed": f"{last['steps_per_second']:.1f} steps/s, {last['examples_per_second']:.0f} examples/s",
             "results": f"{self.workdir}/: samples/, curves.png, metrics.jsonl, checkpoints/",
-            "next": f"python -m convert to-torch {self.workdir}",
         }
+        if self.task.recipe.model in RECIPES:  # a model of the user's own has no twin in the catalogue
+            rows["next"] = f"python -m convert to-torch {self.workdir}"
         print_card(self.reporter.console, title, rows)

@@ -2,8 +2,9 @@
 
 import dataclasses
 import tempfile
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from train.engine.sampling import Samples, Translations, sample, translate
 from train.engine.trained import TrainedRun, load_trained
 from train.recipes import Capability, Recipe, find_recipe, load_recipe_data, make_recipe
 from train.recipes.inputs import ARRAYS
-from train.tasks.contract import Answer
+from train.tasks.contract import Answer, Answerer, Classifier, Predictor
 
 DATA_DIR = Path("data")
 MAX_BATCH_SIZE = 256
@@ -40,7 +41,6 @@ class Run(TrainedRun):
 
     data: Data | None = None
     data_dir: Path = DATA_DIR
-    _folder: Any = field(default=None, repr=False)  # a temporary folder lives as long as the run
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -76,12 +76,14 @@ class Run(TrainedRun):
         transforms are applied. Errors: ValueError for a model that does not predict from arrays.
         """
         self.recipe.require(Capability.PREDICT, self.workdir)
+        task = self.task
+        assert isinstance(task, Predictor), "declared by its capabilities"
         arrays = name_arrays(inputs)
         (array,) = arrays.values()
 
         @jax.jit
         def call(state: Any, batch: Any) -> jax.Array:
-            return self.task.predict(state, self.task.prepare_test(batch))
+            return task.predict(state, task.prepare_test(batch))
 
         parts = []
         for start in range(0, len(array), MAX_BATCH_SIZE):
@@ -110,6 +112,7 @@ class Run(TrainedRun):
                 raise ValueError(f"{name} is not for {self.recipe.model}, which takes {', '.join(possible)}")
         if required and required not in question:
             raise ValueError(f"{required} is needed to ask {self.recipe.model}")
+        assert isinstance(self.task, Answerer), "declared by its capabilities"
         return self.task.answer(self.state, self.meta, **question)
 
     def evaluate(self, data: Any = None, *, seed: int = 0) -> Report:
@@ -121,11 +124,14 @@ class Run(TrainedRun):
         Errors: ValueError for data that cannot be evaluated on.
         """
         found = self.load_data() if data is None else as_data(data)
+        if data is not None:
+            found = found._replace(meta={**found.meta, **self.meta})
         if Capability.SAMPLE in self.recipe.capabilities:
             return evaluate_samples(self, found, self.data_dir, seed)
         if Capability.TRANSLATE in self.recipe.capabilities:
             return evaluate_translations(self, found, self.data_dir)
         if Capability.CLASSIFY in self.recipe.capabilities:
+            assert isinstance(self.task, Classifier), "declared by its capabilities"
             return evaluate_classifier(self.task, self.state, found)
         return evaluate_metrics(self.task, self.state, found)
 
@@ -186,7 +192,8 @@ def fit(
     prepare_workdir(chosen, path, resume=True)
     train(chosen, path, Path(data_dir), data=found, model=own_model, quiet=quiet)
     run = load_run(path, model=own_model, data=found, data_dir=data_dir)
-    run._folder = folder
+    if folder is not None:
+        weakref.finalize(run, folder.cleanup)  # the temporary folder lives as long as the run
     return run
 
 
@@ -220,7 +227,8 @@ def _override(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     unknown = sorted(overrides.keys() - known)
     if unknown:
         raise ValueError(
-            f"the recipe of {recipe.model} has no field {', '.join(unknown)}: there are {', '.join(sorted(known))}"
+            f"the recipe of {recipe.model} has no field {', '.join(unknown)}: "
+            f"there are {', '.join(sorted(known))}"
         )
     fields = dict(overrides)
     if fields.get("epochs") is not None and "steps" not in fields:

@@ -67,7 +67,8 @@ def sample(
     class, and a model that has no distribution to draw latents from.
     """
     run.recipe.require(Capability.SAMPLE, run.workdir)
-    task: Sampler = run.task
+    task = run.task
+    assert isinstance(task, Sampler), "declared by its capabilities"
     if latents is None:
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
@@ -112,16 +113,17 @@ def translate(run: TrainedRun, data: Data, count: int) -> dict[str, Translations
     run.recipe.require(Capability.TRANSLATE, run.workdir)
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    task: Translator = run.task
+    task = run.task
+    assert isinstance(task, Translator), "declared by its capabilities"
     split: Any = data.train if data.test is None else data.test
     call = jax.jit(task.translate_and_back, static_argnums=2)
     found = {}
     for direction, (source, _) in task.directions.items():
         images = task.prepare_test({source: jnp.asarray(split[source][:count])})[source]
         parts = [
-            (images[start : start + MAX_BATCH_SIZE],)
-            + call(run.state, images[start : start + MAX_BATCH_SIZE], direction)
+            (part, *call(run.state, part, direction))
             for start in range(0, len(images), MAX_BATCH_SIZE)
+            for part in (images[start : start + MAX_BATCH_SIZE],)
         ]
         found[direction] = Translations(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return found

@@ -10,6 +10,7 @@ from train.engine.checkpoints import Checkpoints
 from train.engine.run_folders import read_recipe
 from train.recipes import Recipe
 from train.tasks import build_task
+from train.tasks.contract import Task
 from train.tasks.models import build_model
 from train.tasks.state import TrainState, merge_trees
 
@@ -26,7 +27,7 @@ class TrainedRun:
     recipe: Recipe
     state: TrainState
     model: Any
-    task: Any
+    task: Task
     faults: list[str]
 
 

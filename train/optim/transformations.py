@@ -36,7 +36,8 @@ def _implements(*classes: type[configs.Optimizer], state: type) -> Callable[[Any
 
     def enter(function: Any) -> Any:
         STATES.append(state)
-        _TRANSFORMATIONS.update(dict.fromkeys(classes, function))
+        for cls in classes:
+            _TRANSFORMATIONS[cls] = function
         return function
 
     return enter
@@ -58,11 +59,11 @@ def _sgd(config: configs.SGD, lr: Schedule | None) -> optax.GradientTransformati
     # Without dampening the first step is like the others, on a buffer of zeros.
     needs_step = lr is not None or (momentum != 0 and dampening != 0)
 
-    def init(params):
+    def init(params: Any) -> Any:
         return SGDState(_zero() if needs_step else None, full_like(params) if momentum else None)
 
-    def update(grads, state, params=None):
-        grads = _prepared(grads, params, config, config.weight_decay)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        grads = _prepared(updates, params, config, config.weight_decay)
         buffer, direction = None, grads
         if momentum:
             # The weight of the gradient in the buffer.
@@ -86,11 +87,11 @@ class AdagradState(NamedTuple):
 def _adagrad(config: configs.Adagrad, lr: Schedule | None) -> optax.GradientTransformation:
     """g / (sqrt(sum of g**2) + eps); the rate is divided by 1 + lr_decay * step."""
 
-    def init(params):
+    def init(params: Any) -> Any:
         return AdagradState(_zero(), full_like(params, config.initial_accumulator_value))
 
-    def update(grads, state, params=None):
-        grads = _prepared(grads, params, config, config.weight_decay)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        grads = _prepared(updates, params, config, config.weight_decay)
         total = map_trees(lambda s, g: s + g * g, state.sum, grads)
         direction = map_trees(lambda g, s: g / (jnp.sqrt(s) + config.eps), grads, total)
         rate = _rate(config, lr, state.step) / (1 + state.step * config.lr_decay)
@@ -113,7 +114,7 @@ def _rmsprop(config: configs.RMSprop, lr: Schedule | None) -> optax.GradientTran
     """g / (sqrt(v) + eps). The momentum buffer does not include the rate."""
     alpha, momentum = config.alpha, config.momentum
 
-    def init(params):
+    def init(params: Any) -> Any:
         return RMSpropState(
             step=_zero(),
             square_avg=full_like(params),
@@ -121,8 +122,8 @@ def _rmsprop(config: configs.RMSprop, lr: Schedule | None) -> optax.GradientTran
             grad_avg=full_like(params) if config.centered else None,
         )
 
-    def update(grads, state, params=None):
-        grads = _prepared(grads, params, config, config.weight_decay)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        grads = _prepared(updates, params, config, config.weight_decay)
         square_avg = map_trees(lambda v, g: alpha * v + (1 - alpha) * (g * g), state.square_avg, grads)
         grad_avg, buffer, variance = None, None, square_avg
         if config.centered:
@@ -131,8 +132,9 @@ def _rmsprop(config: configs.RMSprop, lr: Schedule | None) -> optax.GradientTran
         direction = map_trees(lambda g, v: g / (jnp.sqrt(v) + config.eps), grads, variance)
         if momentum:
             direction = buffer = map_trees(lambda b, d: momentum * b + d, state.momentum_buffer, direction)
-        updates = scale(direction, -_rate(config, lr, state.step))
-        return updates, RMSpropState(state.step + 1, square_avg, buffer, grad_avg)
+        return scale(direction, -_rate(config, lr, state.step)), RMSpropState(
+            state.step + 1, square_avg, buffer, grad_avg
+        )
 
     return optax.GradientTransformation(init, update)
 
@@ -155,12 +157,12 @@ def _adam(config: configs.Adam, lr: Schedule | None) -> optax.GradientTransforma
     beta1, beta2 = config.betas
     decoupled = isinstance(config, configs.AdamW)
 
-    def init(params):
+    def init(params: Any) -> Any:
         maximum = full_like(params) if config.amsgrad else None
         return AdamState(_zero(), full_like(params), full_like(params), maximum)
 
-    def update(grads, state, params=None):
-        grads = _prepared(grads, params, config, 0 if decoupled else config.weight_decay)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        grads = _prepared(updates, params, config, 0 if decoupled else config.weight_decay)
         step = state.step + 1
         exp_avg = map_trees(lambda m, g: lerp(m, g, 1 - beta1), state.exp_avg, grads)
         exp_avg_sq = map_trees(lambda v, g: beta2 * v + (1 - beta2) * (g * g), state.exp_avg_sq, grads)
@@ -171,13 +173,13 @@ def _adam(config: configs.Adam, lr: Schedule | None) -> optax.GradientTransforma
         root = jnp.sqrt(bias_correction(beta2, step))
         rate = _rate(config, lr, state.step)
         step_size = rate / bias_correction(beta1, step)
-        updates = map_trees(
+        changes = map_trees(
             lambda m, v: -step_size * (m / (jnp.sqrt(v) / root + config.eps)), exp_avg, variance
         )
         if decoupled and config.weight_decay:
             _check_given(params)
-            updates = map_trees(lambda u, p: u - rate * config.weight_decay * p, updates, params)
-        return updates, AdamState(step, exp_avg, exp_avg_sq, maximum)
+            changes = map_trees(lambda u, p: u - rate * config.weight_decay * p, changes, params)
+        return changes, AdamState(step, exp_avg, exp_avg_sq, maximum)
 
     return optax.GradientTransformation(init, update)
 

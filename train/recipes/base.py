@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import tyro
 
@@ -27,6 +27,18 @@ class Capability(StrEnum):
     SAMPLE = "sample"
     TRANSLATE = "translate"
     ANSWER = "answer questions"
+
+
+class ImageSettings(NamedTuple):
+    """How images are read and transformed.
+
+    size: pixels per side at which they are read; None keeps the shape of the model's own data set.
+    transforms, test_transforms: the names of the transforms of training and of test images.
+    """
+
+    size: int | None = None
+    transforms: tuple[str, ...] = ()
+    test_transforms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,8 @@ class Recipe:
         self._require(0, "workers")
         if self.stop_below is not None and "loss" not in self.losses:
             raise ValueError(
-                f"stop_below watches the metric loss, and the task {self.task} reports {', '.join(self.losses)}"
+                "stop_below watches the metric loss, "
+                f"and the task {self.task} reports {', '.join(self.losses)}"
             )
         if self.batch_size is not None and self.batch_size < self.batch_splits:
             raise ValueError(
@@ -131,6 +144,11 @@ class Recipe:
     def batch_splits(self) -> int:
         """The number of parts into which a step splits its batch."""
         return 1
+
+    @property
+    def image_settings(self) -> ImageSettings:
+        """How images are read and transformed; the settings of other data change nothing."""
+        return ImageSettings()
 
     @property
     def step_options(self) -> dict[str, Any]:
@@ -183,3 +201,7 @@ class ImageRecipe(Recipe):
         self._require(1, "image_size")
         parse_transforms(self.transforms)
         parse_transforms(self.test_transforms)
+
+    @property
+    def image_settings(self) -> ImageSettings:
+        return ImageSettings(self.image_size, self.transforms, self.test_transforms)

@@ -1,4 +1,4 @@
-"""What the model of a recipe takes of its data set: the kind of data, the shape of images, the data itself."""
+"""What a recipe takes of its data set: the kind of data, the shape of images, and the data itself."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from train.data.datasets import Dataset, Shape, find_dataset
 from train.data.load import load_data
 from train.data.preprocess import preprocess
 from train.data.sources import Data
-from train.recipes.base import ImageRecipe, Recipe
+from train.recipes.base import Recipe
 from train.recipes.table import RECIPES
 
 
@@ -38,7 +38,7 @@ def image_shape(recipe: Recipe) -> Shape | None:
     given, own = find_dataset(recipe.dataset), own_dataset(recipe)
     if own is None or recipe.dataset.partition(":")[0] == RECIPES[recipe.model].dataset.partition(":")[0]:
         own = given  # photos:96 has another shape than photos, and is the same data set
-    size = recipe.image_size if isinstance(recipe, ImageRecipe) else None
+    size = recipe.image_settings.size
     return own.shape if own.shape is None or size is None else (size, size, own.shape[2])
 
 

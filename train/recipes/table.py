@@ -1,8 +1,8 @@
 """RECIPES: how each model is trained, one row per model.
 
-The values of a row are those of its default data set, which is embedded and trains on a CPU in minutes;
-`overrides` carries the values of the model's source for the real data set. Where a source says nothing, a row
-has cross-entropy, SGD with rate 1e-2 and momentum 0.9, and batches of 64.
+The values of a row are for its default data set, which is embedded; training takes minutes on a CPU.
+`overrides` has the values of the model's source for the real data set. Where the source gives none, a row has
+cross-entropy, SGD with learning rate 1e-2 and momentum 0.9, and batches of 64.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ CENTRED = ("normalize:0.5:0.5",)  # [0, 1] -> [-1, 1]
 
 
 def _on_digits(model: str, real: dict[str, Any] | None = None, **fields: Any) -> ClassifyRecipe:
-    """A 28x28 classifier on the embedded digits. real: what differs on mnist."""
+    """A 28x28 classifier on the embedded digits. real: the fields that differ on mnist."""
     fields = {
         "epochs": 30,
         "expect": "over 95 % of the test digits, in a minute",
@@ -34,7 +34,7 @@ def _on_digits(model: str, real: dict[str, Any] | None = None, **fields: Any) ->
 
 
 def _on_colour_digits(model: str, real: dict[str, Any] | None = None, **fields: Any) -> ClassifyRecipe:
-    """A 32x32x3 classifier on the digits over photographs. real: what differs on cifar10."""
+    """A 32x32x3 classifier on the digits on photographs. real: the fields that differ on cifar10."""
     fields = {"epochs": 15, "transforms": CENTRED, "test_transforms": CENTRED, "batch_size": 64, **fields}
     return ClassifyRecipe(
         model=model,
@@ -53,32 +53,32 @@ def _on_photos(model: str, **fields: Any) -> ClassifyRecipe:
 
 
 def _autoencoder(model: str, real_epochs: int, **fields: Any) -> AutoencodeRecipe:
-    """An autoencoder on the embedded digits. real_epochs: those on mnist and sets of its size."""
+    """An autoencoder on the embedded digits. real_epochs: the epochs on mnist and fashion_mnist."""
     overrides = {name: {"epochs": real_epochs} for name in ("mnist", "fashion_mnist")}
     return AutoencodeRecipe(model=model, dataset="digits", batch_size=128, overrides=overrides, **fields)
 
 
 def _adam(lr: float) -> Adam:
-    """Adam as adversarial networks have it."""
+    """Adam with the betas that adversarial networks use."""
     return Adam(lr=lr, betas=(0.5, 0.999))
 
 
-def _both(optimizer: Optimizer) -> dict[str, Optimizer]:
-    """The same optimizer for both halves."""
+def _both(optimizer: Optimizer) -> dict[str, Any]:
+    """The fields that give the generator and the discriminator the same optimizer."""
     return {"generator_optimizer": optimizer, "discriminator_optimizer": optimizer}
 
 
 def _gan(
     model: str, optimizer: Optimizer | None = None, real: dict[str, Any] | None = None, **fields: Any
 ) -> GANRecipe:
-    """A GAN for 28x28 on the embedded digits, both optimizers alike. real: what differs on mnist."""
+    """A GAN for 28x28 on the embedded digits. real: the fields that differ on mnist."""
     on_mnist = {"epochs": 10, "take": 50_000, "shuffle": False, "sample_every": 250, **(real or {})}
     fields = {**_both(optimizer or _adam(3e-4)), "batch_size": 128, **fields}
     return GANRecipe(model=model, dataset="digits", overrides={"mnist": on_mnist}, **fields)
 
 
 def _forecaster(model: str) -> SequenceRecipe:
-    """A recurrent network on the airline passengers, all of the series in every step."""
+    """A recurrent network on the airline passengers; every step takes the whole series."""
     return SequenceRecipe(
         model=model,
         dataset="airline_passengers",
@@ -142,15 +142,15 @@ _RECIPES = [
             "transforms": ("resize:40", "random_horizontal_flip", "random_crop:32", *CENTRED),
         },
     ),
-    # Sequences; a line of metrics.jsonl is the mean of a pass over the data
+    # Sequences; log_every makes a line of metrics.jsonl the mean of one epoch
     *(_forecaster(f"{cell}_regressor") for cell in ("lstm", "rnn", "gru")),
     LanguageRecipe(
         model="ngram_lm", dataset="sonnet", batch_size=1, shuffle=False, epochs=100, log_every=113,
-        optimizer=SGD(lr=1e-2, weight_decay=1e-5), expect="a mean loss of 0.07; on after so gazed",
+        optimizer=SGD(lr=1e-2, weight_decay=1e-5), expect="a mean loss of 0.07; predicts on after so gazed",
     ),
     TagRecipe(
         model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
-        evaluate_every=60, optimizer=SGD(lr=1e-2), expect="the tags of a sentence it has not seen",
+        evaluate_every=60, optimizer=SGD(lr=1e-2), expect="the tags of a sentence that it was not trained on",
     ),
     # Autoencoders
     _autoencoder("autoencoder", 100, epochs=300, expect="a test loss of 47, in half a minute"),
@@ -159,12 +159,12 @@ _RECIPES = [
         expect="a test loss of 21, in two minutes",
     ),
     _autoencoder("vae", 100, epochs=300, loss="vae", expect="a test loss of 27, in half a minute"),
-    # Adversarial, on the embedded digits; mnist as in the courses that these come from
+    # Adversarial, on the embedded digits; the values for mnist are those of the models' sources
     _gan("gan", epochs=300, expect="digits with specks, most of them recognised, in minutes"),
     _gan("lsgan", epochs=300, loss="least_squares", expect="digits with specks, fainter, in minutes"),
     _gan(
         "dcgan", real={"epochs": 5}, epochs=120,
-        expect="digits that a person recognises, one in ten a blob, in 6 minutes on two cores",
+        expect="nine in ten samples are digits that a person recognises, in 6 minutes on two cores",
     ),
     GANRecipe(
         model="dcgan64", dataset="photos", batch_size=16, epochs=16, loss="probability", latent_distribution="normal",
@@ -191,10 +191,10 @@ _RECIPES = [
         real={"batch_size": 320, **_both(Adam(lr=1e-4, betas=(0.0, 0.9)))},
     ),
     _gan("cgan", epochs=120, expect="a row of digits for every class, in 6 minutes"),
-    # CycleGAN: Zhu et al. 2017, narrow on the embedded pair; on pictures of one's own as in the paper.
+    # CycleGAN: Zhu et al. 2017. It is narrow on the embedded pair; on folders of images it is as in the paper.
     CycleGANRecipe(
         model="cyclegan", dataset="digits_to_photos", options={"width": 16, "blocks": 3}, batch_size=2,
-        steps=2000, expect="digits taken off photographs, and coloured on a dark ground, in 2 minutes",
+        steps=2000, expect="digits without their photographs, and coloured digits on dark grounds, in 2 minutes",
         overrides={
             "folders": {
                 "options": {}, "image_size": 256, "batch_size": 1, "epochs": 200, "steps": None,
@@ -209,7 +209,7 @@ RECIPE_CLASSES: dict[str, type[Recipe]] = {type(recipe).task: type(recipe) for r
 
 
 def find_recipe(model: str) -> Recipe:
-    """RECIPES[model]. Errors: ValueError with near matches where there is no such row."""
+    """RECIPES[model]. Errors: ValueError with near matches for an unknown model."""
     return look_up(RECIPES, model, "model")
 
 

@@ -32,20 +32,21 @@ def kl_divergence(mean: jax.Array, logvar: jax.Array) -> jax.Array:
 
 
 class Task(BaseTask):
-    """The model has the children `encoder` and `decoder`, and a `latent_shape`.
+    """The model has the children `encoder` and `decoder`, a `latent_shape`, and the flag `variational`.
 
     A plain model maps images to (latent, output). A variational model has an encoder that gives the mean and
-    the `logvar` of a latent; it takes eps too and gives (output, mean, logvar). It is evaluated with eps = 0.
-    The latent of an image is then the mean.
+    the logarithm of the variance of a latent; it takes eps too and gives (output, mean, logvar). It is
+    evaluated with eps = 0. The latent of an image is then the mean.
     """
 
     evaluates: ClassVar[bool] = True
     labelled = False
 
     def __init__(self, recipe: AutoencodeRecipe, model: Any):
+        self.require_attributes(recipe, model, "encoder", "decoder", "latent_shape", "variational")
         super().__init__(recipe, model)
         self.latent_shape: tuple[int, ...] = model.latent_shape
-        self.variational = hasattr(model.encoder, "logvar")
+        self.variational: bool = model.variational
         if self.variational != (recipe.loss == "vae"):
             suited = "vae" if self.variational else "sse"
             raise ValueError(f"{recipe.model} is trained with the loss {suited}, got {recipe.loss!r}")
@@ -88,7 +89,8 @@ class Task(BaseTask):
         """(count, *latent_shape) ~ N(0, 1). ValueError for a model whose latents have no distribution."""
         if not self.variational:
             raise ValueError(
-                f"the latents of {self.recipe.model} have no distribution to draw from: give latents to decode"
+                f"the latents of {self.recipe.model} have no distribution to draw from: "
+                "give latents to decode"
             )
         return jax.random.normal(key, (count, *self.latent_shape))
 
@@ -144,5 +146,5 @@ class Task(BaseTask):
 
 
 def evenly_spaced(size: int, count: int) -> np.ndarray:
-    """The positions of `count` examples out of `size`, or of all, evenly spaced; every call gives the same."""
+    """The evenly spaced positions of `count` examples out of `size`, or of all of them."""
     return np.linspace(0, size - 1, min(count, size)).round().astype(int)

@@ -10,9 +10,16 @@ from flax import nnx
 from train.data.sources import Data
 from train.data.transforms import Transforms, parse_transforms
 from train.data.transforms.ops import apply_transforms
-from train.recipes import ImageRecipe, Recipe, image_shape
+from train.recipes import Recipe, image_shape
 from train.tasks.contract import Batch, PathOf
-from train.tasks.state import TrainState, Tree, build_transformations, init_state, split_model
+from train.tasks.state import (
+    TrainState,
+    Transformations,
+    Tree,
+    build_transformations,
+    init_state,
+    split_model,
+)
 
 # The images of a batch, each with the number that is folded into its key. The numbers are far from the
 # positions of the transforms, which are folded in after them.
@@ -30,15 +37,21 @@ class BaseTask:
     def __init__(self, recipe: Recipe, model: nnx.Module):
         self.recipe: Any = recipe
         self.model_def, self._params, self._buffers = split_model(model)
-        self.transformations = build_transformations(recipe)
-        self.transforms = self.test_transforms = Transforms()
-        if isinstance(recipe, ImageRecipe):
-            self.transforms = parse_transforms(recipe.transforms)
-            self.test_transforms = parse_transforms(recipe.test_transforms)
+        self.transformations: Transformations = build_transformations(recipe)
+        settings = recipe.image_settings
+        self.transforms = parse_transforms(settings.transforms)
+        self.test_transforms = parse_transforms(settings.test_transforms)
         shape = image_shape(recipe)
         if shape is not None:  # transforms that do not fit are an error before anything is written
             self.transforms.output_shape(shape)
             self.test_transforms.output_shape(shape)
+
+    @staticmethod
+    def require_attributes(recipe: Recipe, model: Any, *names: str) -> None:
+        """ValueError where the model lacks an attribute that the task needs."""
+        missing = [name for name in names if not hasattr(model, name)]
+        if missing:
+            raise ValueError(f"{recipe.model} lacks {', '.join(missing)}, which the task {recipe.task} needs")
 
     def initial_state(self) -> TrainState:
         return init_state(self._params, self._buffers, self.transformations)

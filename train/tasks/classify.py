@@ -25,12 +25,14 @@ class Task(SupervisedTask):
         return targets_of(batch).reshape(-1)
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
-        x = data.train.get("x") if isinstance(data.train, dict) else None
-        if x is None or x.shape[1:] != (2,) or data.train["y"].shape[1:] != (1,):
+        if not isinstance(data.train, dict) or "x" not in data.train:
+            return
+        x, y = data.train["x"], data.train["y"]
+        if x.shape[1:] != (2,) or y.shape[1:] != (1,):
             return
 
         def decide(points: np.ndarray) -> np.ndarray:
             return np.asarray(jax.jit(self.predict)(state, {"x": points}))[:, 0]
 
         names = data.meta.get("columns", ("x1", "x2"))
-        save_boundary(x, data.train["y"][:, 0], decide, path_of("boundary"), names)
+        save_boundary(x, y[:, 0], decide, path_of("boundary"), names)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 
 from train.data.sources import Data
-from train.tasks.state import TrainState
+from train.tasks.state import ModelDef, TrainState, Transformations
 
 Batch = dict[str, jax.Array]
 PathOf = Callable[[str], Path]
@@ -26,11 +26,14 @@ PathOf = Callable[[str], Path]
 class Task(Protocol):
     """A kind of training, built from a recipe and a model.
 
-    evaluates: whether `evaluate` can measure a test split.
+    evaluates: whether `evaluate` can measure a test split. model_def: the model without its arrays.
+    transformations: the optimizers as optax transformations, by the child that each one trains.
     """
 
     recipe: Any
     evaluates: ClassVar[bool]
+    model_def: ModelDef
+    transformations: Transformations
 
     def initial_state(self) -> TrainState:
         """The state before the first step."""

@@ -6,11 +6,11 @@ in the authors' code: least-squares losses, and a pool of past images for the di
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from train.data.sources import Data
 from train.lookup import look_up
@@ -19,7 +19,7 @@ from train.plotting.grids import as_bytes, save_grid
 from train.recipes import CycleGANRecipe, image_shape
 from train.tasks.base import BaseTask
 from train.tasks.contract import Batch, PathOf
-from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
+from train.tasks.state import TrainState, Transformations, Tree, apply_gradients, buffers_of
 
 GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")
 NUM_IMAGES = 8  # per row of a saved grid
@@ -69,6 +69,7 @@ class Task(BaseTask):
     directions: ClassVar[Mapping[str, tuple[str, str]]] = {"a_to_b": ("a", "b"), "b_to_a": ("b", "a")}
 
     def __init__(self, recipe: CycleGANRecipe, model: Any):
+        self.require_attributes(recipe, model, *GENERATORS, *DISCRIMINATORS)
         super().__init__(recipe, model)
         shape = image_shape(recipe)
         if shape is None:
@@ -79,7 +80,7 @@ class Task(BaseTask):
                 f"{recipe.model} takes images whose sides are multiples of 4 from 24 on, and these are "
                 f"{self.shape[0]}x{self.shape[1]}: give another --image-size"
             )
-        self.transformations = {child: self._transformation(child, 0) for child in recipe.optimizers}
+        self.transformations = self._transformations(0)
         self._translate_and_back = jax.jit(self.translate_and_back, static_argnums=2)
 
     def initial_state(self) -> TrainState:
@@ -102,7 +103,7 @@ class Task(BaseTask):
             fakes, losses = self._generator_losses(model, real_a, real_b)
             return losses["generator_loss"], (buffers_of(model), (fakes, losses))
 
-        transformations = {child: self._transformation(child, state.step) for child in self.recipe.optimizers}
+        transformations = self._transformations(state.step)
         state, _, (fakes, losses) = apply_gradients(state, GENERATORS, transformations, generators_loss)
         extra, (past_a, past_b) = self._query_pools(state.extra, fakes, noise)
 
@@ -130,15 +131,17 @@ class Task(BaseTask):
         losses = {"adversarial_loss": adversarial, "cycle_loss": cycle, "identity_loss": identity}
         return (fake_a, fake_b), {**losses, "generator_loss": loss}
 
-    def _transformation(self, child: str, step: Any) -> optax.GradientTransformation:
-        """The optimizer of a child, with the learning rate of this step of the run.
+    def _transformations(self, step: Any) -> Transformations:
+        """The optimizers, with the learning rates of this step of the run.
 
         The optimizer's own count of steps does not serve: imported weights and moments bring a count from
         another run with them.
         """
-        optimizer = self.recipe.optimizers[child]
-        rate = optimizer.lr * linear_decay(step, self.recipe.steps, self.recipe.decay_after)
-        return to_optax(optimizer, lr=lambda _: rate)
+        factor = linear_decay(step, self.recipe.steps, self.recipe.decay_after)
+        return {
+            child: to_optax(optimizer, lr=partial(_constant, optimizer.lr * factor))
+            for child, optimizer in self.recipe.optimizers.items()
+        }
 
     def _empty_pools(self, shape: tuple[int, ...]) -> Tree:
         """Room for the images of both domains, and the number of images so far; {} without pools."""
@@ -186,6 +189,11 @@ class Task(BaseTask):
             images = batch[source]
             rows = jnp.concatenate([images, *self._translate_and_back(state, images, direction)])
             save_grid(as_bytes(rows), path_of(direction), columns=len(images))
+
+
+def _constant(rate: Any, step: Any) -> Any:
+    """The schedule of a rate that is the same at every step of the optimizer."""
+    return rate
 
 
 def _call_on(child: Any, *batches: jax.Array) -> list[jax.Array]:

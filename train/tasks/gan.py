@@ -40,6 +40,8 @@ class Task(BaseTask):
     evaluates: ClassVar[bool] = False
 
     def __init__(self, recipe: GANRecipe, model: Any):
+        self.require_attributes(recipe, model, "generator", "discriminator")
+        self.require_attributes(recipe, model.generator, "latent_shape")
         super().__init__(recipe, model)
         self.latent_shape = tuple(model.generator.latent_shape)
         self.labelled = "num_classes" in model_options(type(model))
@@ -48,7 +50,8 @@ class Task(BaseTask):
             isinstance(m, layers.BatchNorm2d) for _, m in nnx.iter_modules(model.discriminator)
         ):
             raise ValueError(
-                f"a gradient penalty needs a discriminator without batch norm, which that of {recipe.model} has"
+                "a gradient penalty needs a discriminator without batch norm, "
+                f"which that of {recipe.model} has"
             )
         self._sample = jax.jit(self.sample)
         self.example_shape = self._example_shape() if recipe.instance_noise else None
@@ -92,7 +95,8 @@ class Task(BaseTask):
             losses.append(loss)
         state, generator_loss = self._generator_step(state, *splits[-1])
         state = self._update_average(state)._replace(step=state.step + 1)
-        return state, {"discriminator_loss": sum(losses) / len(losses), "generator_loss": generator_loss}
+        discriminator_loss = sum(losses[1:], start=losses[0]) / len(losses)
+        return state, {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
 
     def _discriminator_step(
         self, state: TrainState, batch: Batch, noise: Batch
@@ -173,7 +177,7 @@ class Task(BaseTask):
         return state._replace(extra={"average": {"generator": average}})
 
     def sample(self, state: TrainState, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
-        """Examples for latents (N, *latent_shape), in evaluation mode, by the averaged weights if there are."""
+        """Examples for latents (N, *latent_shape), in evaluation mode; averaged weights are used if kept."""
         params = {**state.params, **state.extra.get("average", {})}
         model = self.model_def.eval(params, state.buffers)
         return model.generator(latents, *(() if labels is None else (labels,)))

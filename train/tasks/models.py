@@ -18,7 +18,7 @@ from train.recipes import Recipe
 SIZES = {"num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags"}
 
 
-def find_model(name: str) -> type[nnx.Module]:
+def find_model(name: str) -> Any:
     """The class of a model.
 
     name: a name of the catalogue, or "package.module:Class".
@@ -54,10 +54,10 @@ def build_model(recipe: Recipe, cls: type[nnx.Module] | None = None) -> Any:
     cls: the class, where it cannot be imported by the recipe's name.
     Errors: ValueError for options that the model does not have, and for a required option that is missing.
     """
-    cls = cls or find_model(recipe.model)
-    check_options(recipe, cls)
+    build: Any = cls or find_model(recipe.model)
+    check_options(recipe, build)
     # Under one jit: eager calls would compile every shape on its own.
-    return nnx.jit(lambda: cls(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
+    return nnx.jit(lambda: build(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
 
 
 def check_options(recipe: Recipe, cls: type[nnx.Module]) -> None:

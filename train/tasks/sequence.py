@@ -21,6 +21,7 @@ class Task(SupervisedTask):
     """The model maps (T, N, window) to (T, N, 1). The task plots real and predicted values."""
 
     def __init__(self, recipe: SequenceRecipe, model: Any):
+        self.require_attributes(recipe, model, "rnn")
         super().__init__(recipe, model)
         features = model.rnn.input_size
         if features != recipe.window:
@@ -48,7 +49,7 @@ class Task(SupervisedTask):
         return {"x": values[..., :-1], "y": values[..., -1:]}
 
     def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        """The loss on the held-out part, from the position `held` on; the windows include values before it."""
+        """The loss from the position `held` on, where the series is held out; windows start before it."""
         errors = jnp.square(self.predict(state, batch) - batch["y"])[..., 0]  # (T - window, N)
         position = jnp.arange(len(errors))[:, None] + self.recipe.window
         counted = position >= batch["held"]

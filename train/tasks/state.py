@@ -126,7 +126,7 @@ def apply_gradients(
     """
 
     def with_children(values: Tree) -> Tree:
-        return values[""] if "" in values else {**state.params, **values}
+        return values.get("", {**state.params, **values})
 
     def loss_of_children(values: Tree) -> tuple[jax.Array, tuple[Tree, Any]]:
         return loss_of(with_children(values))
@@ -138,6 +138,7 @@ def apply_gradients(
         updates, optimizers[child] = transformations[child].update(
             gradients[child], optimizers[child], values[child]
         )
-        values[child] = optax.apply_updates(values[child], updates)
+        updated: Any = optax.apply_updates(values[child], updates)
+        values[child] = updated
     state = state._replace(params=with_children(values), buffers=buffers, optimizers=optimizers)
     return state, loss, more

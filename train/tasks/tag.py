@@ -65,7 +65,7 @@ class Task(BaseTask):
 
 
 def _losses(model: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(losses, whether the tag is correct, whether there is a word), (N, L) each; the first two 0 in padding."""
+    """(losses, whether the tag is correct, whether there is a word), (N, L) each; 0 and False in padding."""
     logits, tags = _logits(model, batch), batch["tags"]
     is_word = tags >= 0
     losses = jnp.where(is_word, cross_entropy(logits, jnp.where(is_word, tags, 0)), 0)

@@ -86,8 +86,8 @@ def gradient_penalty(
 ) -> jax.Array:
     """mean((|dD/dx| - 1)^2): the distance of the discriminator's gradient norm from 1.
 
-    discriminator: (N, ...) -> (N, 1). The gradient is taken at mix * real + (1 - mix) * fake, with mix (N,) in [0, 1]. Gulrajani et al., "Improved Training of
-    Wasserstein GANs" (2017).
+    discriminator: (N, ...) -> (N, 1). The gradient is taken at mix * real + (1 - mix) * fake, with mix (N,)
+    in [0, 1]. Gulrajani et al., "Improved Training of Wasserstein GANs" (2017).
     """
     mix = mix.reshape(-1, *[1] * (real.ndim - 1)).astype(real.dtype)
     gradients = jax.grad(lambda x: discriminator(x).sum())(mix * real + (1 - mix) * fake)

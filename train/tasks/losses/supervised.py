@@ -4,6 +4,8 @@ Each takes the outputs of the model and the targets, both with the batch axis fi
 twins stand in `torch_models/steps/`.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,26 +16,31 @@ MIN_DENOMINATOR = float(np.float32(1e-12))  # torch stores it in float32, for fl
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """-log softmax(logits) at the labels: (N, C), (N,) int -> (N,)."""
+    _check_labels(logits, labels)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def nll(log_probabilities: jax.Array, labels: jax.Array) -> jax.Array:
     """-log_probabilities at the labels: (N, C), (N,) int -> (N,)."""
+    _check_labels(log_probabilities, labels)
     return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
 
 
 def bce(probabilities: jax.Array, targets: jax.Array) -> jax.Array:
     """-y log p - (1 - y) log(1 - p), the mean over an example's values: (N, ...) twice -> (N,)."""
+    _check_targets(probabilities, targets)
     return _over_examples(binary_cross_entropy(probabilities, targets.astype(probabilities.dtype)), jnp.mean)
 
 
 def mse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The squared error, the mean over an example's values: (N, ...) twice -> (N,)."""
+    _check_targets(outputs, targets)
     return _over_examples(jnp.square(outputs - targets), jnp.mean)
 
 
 def sse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The squared error, the sum over an example's values: (N, ...) twice -> (N,)."""
+    _check_targets(outputs, targets)
     return _over_examples(jnp.square(outputs - targets), jnp.sum)
 
 
@@ -63,7 +70,22 @@ def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return predicted_class(outputs) == labels
 
 
-def _over_examples(values, reduce):
+def _check_targets(outputs: jax.Array, targets: jax.Array) -> None:
+    """ValueError for targets of another shape, which would broadcast."""
+    if outputs.shape != targets.shape:
+        raise ValueError(f"the outputs have the shape {outputs.shape}, and the targets {targets.shape}")
+
+
+def _check_labels(outputs: jax.Array, labels: jax.Array) -> None:
+    """ValueError for labels that are not one integer per example."""
+    if labels.shape != outputs.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"outputs of the shape {outputs.shape} need integer labels of the shape {outputs.shape[:-1]}, "
+            f"got {labels.dtype} of {labels.shape}"
+        )
+
+
+def _over_examples(values: jax.Array, reduce: Callable[..., jax.Array]) -> jax.Array:
     return reduce(values.reshape(values.shape[0], -1), axis=1)
 
 
