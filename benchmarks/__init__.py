@@ -1,1 +1,1 @@
-"""Speed against PyTorch, side by side in one process. Timings live here, never in a test."""
+"""Speed compared with PyTorch, in one process. Only this package measures times; no test does."""

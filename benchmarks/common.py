@@ -1,7 +1,6 @@
-"""What every benchmark shares: inputs and blocking calls of both sides, the device, and the tables."""
+"""What all benchmarks share: inputs and blocking calls of both frameworks, the device, and the tables."""
 
 import dataclasses
-import json
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,19 +11,21 @@ import numpy as np
 import torch
 
 from convert.certificate.calls import as_dtype, to_torch_input
+from train.engine.run_folders import write_json
 
 
 def float32(array: np.ndarray) -> np.ndarray:
-    """Floats as float32; integers as they are."""
+    """A float array as float32; an integer array unchanged."""
     return as_dtype(array, np.float32)
 
 
 def torch_device() -> str:
-    """Where torch runs: on the kind of device that JAX runs on."""
+    """torch's name for the kind of device that JAX runs on: "cpu" or "cuda"."""
     return "cpu" if jax.default_backend() == "cpu" else "cuda"
 
 
 def device_name() -> str:
+    """What the tables call the device, such as "2 x86_64 threads"."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         return f"{torch.get_num_threads()} {platform.machine()} threads"
@@ -32,17 +33,17 @@ def device_name() -> str:
 
 
 def torch_tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    """An input in torch's shape and in torch's default order in memory, channels first."""
+    """An input with torch's shape and default memory order: channels first."""
     return to_torch_input(array).contiguous().to(device)
 
 
 def on_jax(function: Callable[..., Any], *args: Any) -> Callable[[], object]:
-    """A call that returns when its result is there."""
+    """A call of `function` that returns when its result is computed."""
     return lambda: jax.block_until_ready(function(*args))
 
 
 def on_torch(function: Callable[..., Any], *args: Any, device: str) -> Callable[[], object]:
-    """A call that returns when the device has done its work."""
+    """A call of `function` that returns when the device has finished its work."""
 
     def call() -> object:
         result = function(*args)
@@ -59,12 +60,12 @@ def table_head(columns: Sequence[str]) -> str:
 
 
 def table_line(cells: Iterable[Any]) -> str:
-    """One line of a Markdown table; ratios with two digits."""
+    """One line of a Markdown table; floats, the ratios, have two decimals."""
     texts = (f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells)
     return f"| {' | '.join(texts)} |"
 
 
-def write_json(rows: Sequence[Any], path: Path) -> None:
-    """Rows, dataclasses with a `ratio`, as a JSON list; a timing is [median, low, high]."""
+def write_rows(rows: Sequence[Any], path: Path) -> None:
+    """Writes rows, dataclasses with a `ratio`, as a JSON list; a timing is [median, low, high]."""
     table = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in rows]
-    path.write_text(json.dumps(table, indent=2) + "\n")
+    write_json(path, table)

@@ -1,11 +1,11 @@
-"""Whole passes over the data, against torch's loop: `python -m benchmarks.epoch --model ngram_lm`.
+"""Whole epochs compared with a torch loop: `python -m benchmarks.epoch --model ngram_lm`.
 
-For models whose pass is many small steps, or one step on all of the data, what costs time is the loop. Ours
-is the one that `train.run` runs: as many steps in a dispatch as the recipe's lines of metrics allow, batches
-gathered inside. torch's is the reference step, eagerly, over the same batches in the same order, which lie
-ready as tensors; once with all of torch's threads and once with one, which suits small steps. All in float32,
-from the same weights, in one process, interleaved. The last column is the better of torch's times over ours:
-above 1, JAX is faster.
+It is for models whose steps are so small that the loop takes most of the time. The Flax loop is that of
+`train.run`: one dispatch takes as many steps as the recipe's interval of metrics allows, and gathers its
+batches on the device. The torch loop calls the reference step, eagerly, on the same batches in the same
+order, which are tensors already. It runs once with all of torch's threads and once with one, which is faster
+for small steps. All run in float32, from the same weights, in one process, interleaved. The last column is
+the shorter of torch's times divided by Flax's time: above 1, Flax is faster.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import torch
 
 import torch_models
-from benchmarks.common import device_name, table_head, table_line, torch_device, torch_tensor, write_json
+from benchmarks.common import device_name, table_head, table_line, torch_device, torch_tensor, write_rows
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
 from convert.optimizers import build_torch_optimizers
@@ -40,28 +40,32 @@ MODELS = (
     "lstm_regressor", "rnn_regressor", "gru_regressor", "ngram_lm", "lstm_tagger",
 )  # fmt: skip
 COLUMNS = (
-    "model", "steps a pass", "steps a dispatch", "Flax passes/s", "torch passes/s", "torch, 1 thread",
+    "model", "steps per epoch", "steps per dispatch", "Flax epochs/s", "torch epochs/s", "torch, 1 thread",
     "best torch / Flax",
 )  # fmt: skip
 
 
+Steps = Callable[[], dict[str, Any]]
+"""A function that takes some steps and returns their losses, {name: (steps,)}."""
+
+
 @dataclass(frozen=True)
 class Flags:
-    """Time whole passes of the training loop of one model, or of all, against torch's."""
+    """Compare whole epochs of the training loop of one model, or of all, with a torch loop."""
 
     model: str
     """Name of the model, or "all"."""
     rounds: int = 10
-    """Rounds, in each of which every contender takes one measured dispatch, or as many steps."""
+    """Rounds, in each of which every contender takes the steps of one dispatch once."""
     data_dir: Path = Path("data")
-    """Where data sets are kept."""
+    """Folder of the data sets."""
     json: Path | None = None
     """Also write the table to this file."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Milliseconds of `steps` steps, those of one dispatch; steps_per_pass: those of a pass over the data."""
+    """The times of `steps` steps, those of one dispatch. steps_per_pass: the steps of an epoch."""
 
     model: str
     device: str
@@ -73,33 +77,38 @@ class Row:
 
     @property
     def ratio(self) -> float:
+        """The shorter of torch's times divided by Flax's."""
         return min(self.torch.median, self.torch_one_thread.median) / self.flax.median
 
     @property
     def cells(self) -> tuple[Any, ...]:
+        """The row of the table."""
         passes = self.steps / self.steps_per_pass
-        rates = (
-            f"{passes / side.median * 1e3:.4g}" for side in (self.flax, self.torch, self.torch_one_thread)
-        )
+        timings = (self.flax, self.torch, self.torch_one_thread)
+        rates = (f"{passes / timing.median * 1e3:.4g}" for timing in timings)
         return self.model, self.steps_per_pass, self.steps, *rates, self.ratio
 
 
 def time_epoch(recipe: Recipe, data_dir: Path, rounds: int) -> Row:
-    """Times one dispatch of our loop against the same steps in torch."""
-    ours, theirs, feed, steps = contenders(recipe, data_dir)
+    """The times of one dispatch of the Flax loop and of the same steps in torch."""
+    flax_steps, torch_steps, feed, steps = contenders(recipe, data_dir)
     timings = interleaved(
-        {"flax": ours, "torch": theirs, "torch_one_thread": lambda: _on_one_thread(theirs)},
+        {
+            "flax": flax_steps,
+            "torch": torch_steps,
+            "torch_one_thread": lambda: _on_one_thread(torch_steps),
+        },
         rounds=rounds,
         calls=1,
     )
     return Row(recipe.model, device_name(), feed.steps_per_epoch, steps, **timings)
 
 
-def contenders(recipe: Recipe, data_dir: Path) -> tuple[Callable, Callable, Feed, int]:
-    """(our steps, torch's steps, the feed, how many steps each call takes).
+def contenders(recipe: Recipe, data_dir: Path) -> tuple[Steps, Steps, Feed, int]:
+    """(the steps of the Flax loop, those of the torch loop, the feed, the number of steps of a call).
 
-    Both give the losses of their steps, {name: (steps,)}; they go on where their last call ended, ours in
-    the order of the pass that it is in, torch in that of the first.
+    A call takes the next steps and returns their losses, {name: (steps,)}. Flax takes the batches of the
+    current epoch; torch takes those of the first epoch in every epoch.
     """
     data = load_recipe_data(recipe, data_dir)
     recipe = dataclasses.replace(fit_options(recipe, data.meta), stop_below=None)
@@ -111,10 +120,10 @@ def contenders(recipe: Recipe, data_dir: Path) -> tuple[Callable, Callable, Feed
     longest = recipe.steps_per_call or fast_steps_per_call(model)
     steps = min(longest, Cadence.of(recipe, feed).until_next(0))
     twin = to_torch(model, torch_models.MODELS[recipe.model](**recipe.options)).to(torch_device())
-    return _our_steps(task, feed, steps), _their_steps(recipe, twin, task, feed, steps), feed, steps
+    return _flax_steps(task, feed, steps), _torch_steps(recipe, twin, task, feed, steps), feed, steps
 
 
-def _our_steps(task: Any, feed: Feed, steps: int) -> Callable[[], dict[str, Any]]:
+def _flax_steps(task: Any, feed: Feed, steps: int) -> Steps:
     call, state, first = compile_steps(task, feed, steps), jax.tree.map(jnp.copy, task.initial_state()), 0
 
     def dispatch() -> dict[str, Any]:
@@ -126,9 +135,7 @@ def _our_steps(task: Any, feed: Feed, steps: int) -> Callable[[], dict[str, Any]
     return dispatch
 
 
-def _their_steps(
-    recipe: Recipe, model: torch.nn.Module, task: Any, feed: Feed, steps: int
-) -> Callable[[], dict[str, Any]]:
+def _torch_steps(recipe: Recipe, model: torch.nn.Module, task: Any, feed: Feed, steps: int) -> Steps:
     device = torch_device()
     step = REFERENCE_STEPS[recipe.task](model, build_torch_optimizers(recipe, model), **recipe.step_options)
     batches = []
@@ -167,7 +174,7 @@ def main(args: list[str]) -> None:
         rows.append(time_epoch(find_recipe(name), flags.data_dir, flags.rounds))
         print(table_line(rows[-1].cells), flush=True)
     if flags.json:
-        write_json(rows, flags.json)
+        write_rows(rows, flags.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Interleaved timing: contenders take turns, many rounds, so that drift correct all alike."""
+"""Interleaved timing: all contenders run in turn in every round, so that drift affects all of them."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Timing(NamedTuple):
-    """Milliseconds of one call: the median of all rounds, and the quartiles around it."""
+    """Milliseconds of one call: the median of all calls, and the lower and the upper quartile."""
 
     median: float
     low: float
@@ -20,12 +20,12 @@ class Timing(NamedTuple):
 def interleaved(
     contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 3, warmup: int = 3
 ) -> dict[str, Timing]:
-    """In every round each contender has its turn: a call that does not count, and `calls` that do.
+    """{name: its timing} of the contenders, functions that return when their result is computed.
 
-    As in training, a call then follows one of its own kind. After another's, it would share the cores with
-    threads that still wait actively for their next work: of a step of 4 ms that is half as much again.
-    A contender must block until its result is there.
-    Errors: ValueError for less than one round.
+    warmup: calls before the first round. In every round each contender is called once without measurement and
+    then `calls` times with it. The unmeasured call is needed because the threads of the previous contender
+    still wait actively for work and use the cores; a call of 4 ms would take half as long again.
+    Errors: ValueError for fewer than one round.
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, got {rounds}")

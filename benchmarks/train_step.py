@@ -1,9 +1,9 @@
-"""A training step of models against their PyTorch twins: `python -m benchmarks.train_step --model dcgan`.
+"""The training step of models compared with PyTorch's: `python -m benchmarks.train_step --model dcgan`.
 
-The same work on both sides: forward, backward and optimizer step on one batch with given noise, in
-float32, from the same weights, with the optimizers of the model's recipe. torch runs eagerly and
-compiled (its modules and its optimizers' steps); the last column is the better of the two over
-ours: above 1, JAX is faster. Everything runs in one process, interleaved.
+Both frameworks do the same work: forward pass, backward pass and optimizer step on one batch with the same
+random numbers, in float32, from the same weights, with the optimizers of the model's recipe. torch runs
+eagerly and compiled (its modules and the steps of its optimizers). The last column is the shorter of these
+two times divided by Flax's time: above 1, Flax is faster. All run in one process, interleaved.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from benchmarks.common import (
     table_line,
     torch_device,
     torch_tensor,
-    write_json,
+    write_rows,
 )
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
@@ -33,6 +33,7 @@ from convert.optimizers import build_torch_optimizers
 from convert.twins import child_of, find_twin
 from torch_models.steps import REFERENCE_STEPS
 from train.command_line import parse_flags, run_command
+from train.data.sources import Arrays
 from train.engine.devices import compiler_options
 from train.recipes import RECIPES, Recipe, find_recipe
 from train.tasks import build_task
@@ -46,23 +47,23 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Flags:
-    """Time the training step of models against torch eager and torch.compile."""
+    """Compare the training step of models with torch eager and torch.compile."""
 
     model: tuple[str, ...]
     """Names of models, or "all"."""
     batch_size: int | None = None
-    """Examples a step; the recipe's where not given."""
+    """Examples per step; by default the recipe's."""
     rounds: int = 10
     """Rounds, in each of which every contender takes three measured steps."""
     device: str | None = None
-    """cpu, cuda ...; JAX's default where not given."""
+    """cpu, cuda ...; by default JAX's default."""
     json: Path | None = None
     """Also write the table to this file."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Milliseconds of one step."""
+    """The times of one step."""
 
     model: str
     batch_size: int
@@ -73,15 +74,17 @@ class Row:
 
     @property
     def ratio(self) -> float:
+        """The shorter of torch's times divided by Flax's."""
         return min(self.eager.median, self.compiled.median) / self.flax.median
 
     @property
     def cells(self) -> tuple[Any, ...]:
+        """The row of the table."""
         return self.model, self.batch_size, self.device, self.flax, self.eager, self.compiled, self.ratio
 
 
 def time_step(recipe: Recipe, batch_size: int, rounds: int) -> Row:
-    """Builds the three contenders from the same weights and times them."""
+    """The times of a step in Flax, torch eager and torch compiled, from the same weights."""
     flax_model = build_model(recipe)
     rng = np.random.default_rng(0)
     examples = find_twin(recipe.model, recipe.options).batch
@@ -96,7 +99,7 @@ def time_step(recipe: Recipe, batch_size: int, rounds: int) -> Row:
     return Row(recipe.model, batch_size, device_name(), **interleaved(contenders, rounds=rounds))
 
 
-def _flax_step(task: Any, batch: dict, noise: dict) -> Callable[[], object]:
+def _flax_step(task: Any, batch: Arrays, noise: Arrays) -> Callable[[], object]:
     step = jax.jit(task.step, donate_argnums=0, compiler_options=compiler_options())
     state = jax.tree.map(jnp.copy, task.initial_state())
     on_device = jax.tree.map(jnp.asarray, (batch, noise))
@@ -110,16 +113,15 @@ def _flax_step(task: Any, batch: dict, noise: dict) -> Callable[[], object]:
 
 
 def _torch_step(
-    recipe: Recipe, flax_model: Any, batch: dict, noise: dict, *, compiled: bool
+    recipe: Recipe, flax_model: Any, batch: Arrays, noise: Arrays, *, compiled: bool
 ) -> Callable[[], object]:
     device = torch_device()
     model = to_torch(flax_model, torch_models.MODELS[recipe.model](**recipe.options)).to(device)
     optimizers = build_torch_optimizers(recipe, model)
     step = REFERENCE_STEPS[recipe.task](model, optimizers, **recipe.step_options)
     if compiled:
-        # What a compiled module's gradient depends on cannot be differentiated again.
-        eager = {"discriminator"} if getattr(recipe, "gradient_penalty", None) else set()
-        for child in find_twin(recipe.model).examples.keys() - eager:
+        # torch cannot differentiate the gradient of a compiled module again.
+        for child in find_twin(recipe.model).examples.keys() - recipe.differentiated_twice:
             child_of(model, child).compile()
         for optimizer in optimizers.values():
             optimizer.step = torch.compile(optimizer.step)
@@ -140,7 +142,7 @@ def main(args: list[str]) -> None:
         rows.append(time_step(recipe, flags.batch_size or recipe.batch_size or 1, flags.rounds))
         print(table_line(rows[-1].cells), flush=True)
     if flags.json:
-        write_json(rows, flags.json)
+        write_rows(rows, flags.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Reversible array layouts: how a Flax array lies in memory against its torch tensor.
+"""Reversible array layouts: how the axes of a Flax array correspond to those of its torch tensor.
 
-A layout is declared in the direction Flax -> torch and knows its inverse, so that weights,
-gradients and optimizer moments cross both ways by one declaration.
+A layout is declared in the direction Flax -> torch and has an inverse, so one declaration converts weights,
+gradients and optimizer moments in both directions.
 """
 
 import math
@@ -15,32 +15,34 @@ Axis = int | tuple[int, ...] | EllipsisType
 
 @dataclass(frozen=True)
 class Layout:
-    """A permutation of axes, some of them merged, then a reversal of some: flax array -> torch array.
+    """How a Flax array becomes a torch array: its axes are permuted, some are merged, some are reversed.
 
-    axes: the Flax axis that each torch axis takes, negative ones counted from the end. A tuple of
-    Flax axes merges into one torch axis, () into one of size 1; ... stands for those not named.
-    flip: torch axes that run backwards.
+    axes: for each torch axis its Flax axis; negative numbers count from the end. A tuple of Flax axes is
+    merged into one torch axis; the empty tuple () gives a torch axis of size 1; ... stands for all axes that
+    are not named. flip: the torch axes that are reversed.
     """
 
     axes: tuple[Axis, ...] = (...,)
     flip: tuple[int, ...] = ()
 
     def fits(self, ndim: int) -> bool:
-        """Whether the layout takes every axis of a Flax array of so many dimensions just once."""
+        """Whether the layout uses every axis of a Flax array of `ndim` dimensions exactly once."""
         groups = self._groups(ndim)
         once = sorted(axis for group in groups for axis in group) == list(range(ndim))
         return once and all(-len(groups) <= axis < len(groups) for axis in self.flip)
 
     def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the torch array of a Flax array of this shape."""
         return tuple(math.prod(shape[axis] for axis in group) for group in self._groups(len(shape)))
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """The torch array of a Flax array."""
         order = [axis for group in self._groups(array.ndim) for axis in group]
         array = array.transpose(order).reshape(self.torch_shape(array.shape))
         return np.flip(array, self.flip).copy() if self.flip else array  # torch takes no negative strides
 
     def to_flax(self, array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """The inverse of to_torch. shape: the Flax array's, needed where axes are merged."""
+        """The Flax array of a torch array. shape: of the Flax array, required where axes are merged."""
         ndim = array.ndim if shape is None else len(shape)
         order = [axis for group in self._groups(ndim) for axis in group]
         if self.flip:
@@ -50,7 +52,7 @@ class Layout:
         return array.transpose(np.argsort(order))
 
     def _groups(self, ndim: int) -> list[tuple[int, ...]]:
-        """For every torch axis, the Flax axes behind it."""
+        """For every torch axis, the Flax axes that it merges."""
         tuples = [axis if isinstance(axis, tuple | EllipsisType) else (axis,) for axis in self.axes]
         groups = [t if t is ... else tuple(a + ndim if a < 0 else a for a in t) for t in tuples]
         named = {axis for group in groups if group is not ... for axis in group}
@@ -70,5 +72,5 @@ IMAGES = Layout((0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
 
 
 def activation(array: np.ndarray) -> Layout:
-    """The layout of what passes between layers: (N, H, W, C) -> (N, C, H, W); others are the same."""
+    """The layout of an activation: (N, H, W, C) -> (N, C, H, W); arrays of other ranks are the same."""
     return IMAGES if array.ndim == 4 else SAME

@@ -1,10 +1,10 @@
-"""The conversion of optimizer state: optax state <-> torch.optim state, by the same plan as the weights.
+"""The conversion of optimizer state between optax and torch.optim, by the same plan as the weights.
 
-The fields of the states of `train.optim` have torch's names; `STATES` gives the names for optax's own states.
+The states of `train.optim` have torch's names. `STATES` also gives torch's names for optax's own states.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from convert.weights import ConversionError, Leaf, leaves_to_flax, leaves_to_tor
 from train.optim import transformations
 from train.recipes import Recipe
 
-# state type -> {its field: torch's key}; a field without a key in torch is left out.
+# {type of an optax state: {its field: torch's key}}. A field that torch does not have is left out.
 STATES: dict[type, Mapping[str, str]] = {
     optax.TraceState: {"trace": "momentum_buffer"},
     optax.ScaleByAdamState: {"count": "step", "mu": "exp_avg", "nu": "exp_avg_sq"},
@@ -31,7 +31,7 @@ STATES: dict[type, Mapping[str, str]] = {
 
 
 def build_torch_optimizers(recipe: Recipe, model: torch.nn.Module) -> dict[str, torch.optim.Optimizer]:
-    """The recipe's optimizers in torch, by the child that each one trains."""
+    """The recipe's optimizers as torch optimizers, by the child that each one trains."""
     return {
         child: getattr(torch.optim, type(config).__name__)(
             child_of(model, child).parameters(), **dataclasses.asdict(config)
@@ -44,10 +44,10 @@ def optimizer_to_torch(
     state: Any, flax_module: nnx.Module, torch_module: torch.nn.Module, optimizer: torch.optim.Optimizer,
     **exceptions: Any,
 ) -> torch.optim.Optimizer:  # fmt: skip
-    """Fills a torch optimizer of `torch_module` with the optax state of `flax_module`, and returns it.
+    """The torch optimizer of `torch_module`, filled with the optax state of `flax_module`.
 
-    exceptions: `rename` and `layouts`, as for the weights. The modules may be children of a model, such as
-    a GAN's generator. Errors: ConversionError for states without a counterpart.
+    The modules may be children of a model, such as a GAN's generator. exceptions: `rename` and `layouts`, as
+    in `convert.weights.plan`. Errors: ConversionError for a state without an equivalent in torch.
     """
     names = [name for name, _ in torch_module.named_parameters()]
     moments = moments_to_torch(state, _trained_leaves(flax_module, names, exceptions))
@@ -67,11 +67,12 @@ def optimizer_to_flax(
 ) -> Any:  # fmt: skip
     """The optax state with the values of a torch optimizer (or its state dict) of `torch_module`.
 
-    Errors: ConversionError where the optimizer lacks what the state keeps.
+    state: the optax state to fill, which gives the types. exceptions: as in `optimizer_to_torch`.
+    Errors: ConversionError where the torch optimizer does not have a value that the optax state needs.
     """
     values = source.state_dict() if isinstance(source, torch.optim.Optimizer) else source
     if not values["state"]:
-        return state  # no step was taken yet
+        return state  # the torch optimizer has taken no step
     names = [name for name, _ in torch_module.named_parameters()]
     leaves = _trained_leaves(flax_module, names, exceptions)
     by_name = {names[index]: entry for index, entry in values["state"].items()}
@@ -93,29 +94,37 @@ def optimizer_to_flax(
                 fields[field] = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), old, tree)
         for field in getattr(known, "jax_only", ()):
             if getattr(known, field) is not None:
-                fields[field] = jnp.ones_like(getattr(known, field))  # past the first step, which is special
+                fields[field] = jnp.ones_like(getattr(known, field))  # past the first step
         return known._replace(**fields)
 
     return _map_known(fill, state)
 
 
 def moments_to_torch(state: Any, leaves: list[Leaf]) -> dict[str, dict[str, np.ndarray]]:
-    """{torch parameter: {torch key: array}} of an optax state, in torch's layouts; {} before step 1."""
+    """{torch parameter: {torch key: array}} of an optax state, in torch's layouts; {} before the first step.
+
+    leaves: the plan of the module. Errors: ConversionError for a state without an equivalent in torch.
+    """
     found: list[Any] = []
-    _map_known(lambda known: found.append(known) or known, state)
+
+    def collect(known: Any) -> Any:
+        found.append(known)
+        return known
+
+    _map_known(collect, state)
     if not found and jax.tree.leaves(state):
         raise ConversionError(f"no rule for the optimizer state {type(state).__name__}")
     moments: dict[str, dict[str, np.ndarray]] = {}
     for known in found:
         step = getattr(known, "step", None)
         if step is not None and int(step) == 0:
-            continue  # torch keeps nothing before the first step
+            continue  # torch has no state before the first step
         for field, key in STATES[type(known)].items():
             value = getattr(known, field)
             if value is None:
                 continue
             if key == "step":
-                arrays = {leaf.name: np.float32(value) for leaf in leaves}
+                arrays = {leaf.name: np.asarray(value, np.float32) for leaf in leaves}
             else:
                 flat = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(value).items()}
                 arrays = leaves_to_torch(leaves, flat)
@@ -130,13 +139,14 @@ def _trained_leaves(flax_module: nnx.Module, names: list[str], exceptions: Mappi
     Errors: ConversionError where torch trains a parameter that the Flax module does not have.
     """
     leaves = plan(flax_module, **exceptions)
-    alone = [f"{leaf.name} ({leaf.needed})" for leaf in leaves if leaf.path is None and leaf.name in names]
-    if alone:
-        raise ConversionError(f"a run cannot continue where only torch trains {', '.join(alone)}")
+    torch_only = [leaf for leaf in leaves if leaf.path is None and leaf.name in names]
+    if torch_only:
+        reasons = ", ".join(f"{leaf.name} ({leaf.needed})" for leaf in torch_only)
+        raise ConversionError(f"a run cannot continue where only torch trains {reasons}")
     return leaves
 
 
-def _map_known(function: Any, state: Any) -> Any:
+def _map_known(function: Callable[[Any], Any], state: Any) -> Any:
     """The state with `function` applied to every part whose type is in STATES."""
     if type(state) in STATES:
         return function(state)

@@ -1,13 +1,13 @@
-"""RULES: layer type -> its leaves, each with its name in torch and its layout.
+"""RULES: for each layer type its leaves, each with its name in torch and its layout.
 
-A rule holds for weights, gradients, buffers and optimizer moments alike, in both directions, and
-for subclasses of its type. Our own layers carry torch's names, so only layouts differ. The rules
-of Flax's own layers place leaves; that strides, paddings and eps are alike is the user's part.
+One rule serves weights, gradients, buffers and optimizer moments, both directions, and the subclasses of its
+type. The layers of flax_models.layers have torch's names, so only layouts differ. The rules of flax.nnx's
+layers only map leaves; the user is responsible for equal strides, paddings and eps.
 
-Two of Flax's own are the same function as torch's, but do not train as it does. nnx.BatchNorm stores
-the biased variance, torch the unbiased one: only evaluation agrees. nnx's recurrent cells have one
-bias where torch trains two: in torch the second begins at 0, and a second one that is not 0 stays
-out of Flax. flax_models.layers has both as torch means them.
+Two kinds of nnx layers compute the same function as torch's but train differently. nnx.BatchNorm stores the
+biased variance, torch the unbiased one, so only evaluation agrees. nnx's recurrent cells have one bias where
+torch trains two. In torch the second one becomes 0; a second bias that is not 0 cannot be converted to Flax.
+The layers of flax_models.layers train as torch's do.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +29,13 @@ from convert.layouts import (
 from flax_models import layers
 
 
-class Place(NamedTuple):
-    """Where a Flax leaf stands in torch: all of a tensor, or one of its equal parts along axis 0."""
+class TorchLeaf(NamedTuple):
+    """The torch tensor of a Flax leaf, or the part of a tensor.
+
+    name: of the tensor, below the layer. layout: how the Flax leaf becomes the tensor or its part.
+    parts, part: where a tensor concatenates several Flax leaves along axis 0, their number, and the number of
+    this leaf.
+    """
 
     name: str
     layout: Layout = SAME
@@ -39,10 +44,10 @@ class Place(NamedTuple):
 
 
 class TorchOnlyLeaf(NamedTuple):
-    """A leaf that only torch has. It becomes 0 in torch.
+    """A leaf that only torch has. `to_torch` sets it to 0.
 
-    shape: the shape of the leaf, from the Flax module. needed: why a value other than 0 cannot be converted to
-    Flax; where it is empty, the value is dropped.
+    shape: shape(flax_module) is the shape of the leaf. needed: the reason why a value other than 0 cannot be
+    converted to Flax; where it is empty, `to_flax` drops the value.
     """
 
     name: str
@@ -51,60 +56,65 @@ class TorchOnlyLeaf(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """leaves: {dotted path below the layer: Place}. refused: why such a layer has no twin in torch."""
+    """How the leaves of a layer are converted.
 
-    leaves: Mapping[str, Place]
+    leaves: {dotted path below the Flax layer: its leaf in torch}. torch_only: leaves without a Flax leaf.
+    refused: the reason why torch has no equivalent layer; empty where it has one.
+    """
+
+    leaves: Mapping[str, TorchLeaf]
     torch_only: tuple[TorchOnlyLeaf, ...] = ()
     refused: str = ""
 
 
-def _named_alike(*names: str, **layouts: Layout) -> Rule:
+def _same_names(*names: str, **layouts: Layout) -> Rule:
+    """The rule of a layer whose leaves have torch's names."""
     return Rule(
-        {name: Place(name, layout) for name, layout in (dict.fromkeys(names, SAME) | layouts).items()}
+        {name: TorchLeaf(name, layout) for name, layout in (dict.fromkeys(names, SAME) | layouts).items()}
     )
 
 
-def _stacked(name: str, layout: Layout, *leaves: str) -> dict[str, Place]:
-    """These Flax leaves, one after the other along axis 0, are one torch leaf."""
-    return {leaf: Place(name, layout, part, len(leaves)) for part, leaf in enumerate(leaves)}
+def _stacked(name: str, layout: Layout, *leaves: str) -> dict[str, TorchLeaf]:
+    """The leaves of a torch tensor that concatenates these Flax leaves along axis 0."""
+    return {leaf: TorchLeaf(name, layout, part, len(leaves)) for part, leaf in enumerate(leaves)}
 
 
-# Ours.
+# The layers of flax_models.layers.
 
-_OUR_NORM = _named_alike("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_OUR_NORM = _same_names("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def _our_layer_norm(layer: layers.LayerNorm) -> Rule:
     layout = SAME if len(layer.normalized_shape) < 3 else CHANNELS_FIRST
-    return _named_alike(weight=layout, bias=layout)
+    return _same_names(weight=layout, bias=layout)
 
 
 def _our_recurrent(layer: Any) -> Rule:
-    """Of any number of layers and directions."""
+    """The rule of an RNN, LSTM or GRU of any number of layers and directions."""
     suffixes = [f"l{n}{way}" for n in range(layer.num_layers) for way in ("", "_reverse")]
     weights = {f"{leaf}_{suffix}": TRANSPOSED for leaf in ("weight_ih", "weight_hh") for suffix in suffixes}
     biases = [f"{leaf}_{suffix}" for leaf in ("bias_ih", "bias_hh") for suffix in suffixes]
-    return _named_alike(*biases, **weights)
+    return _same_names(*biases, **weights)
 
 
-# Flax's own.
+# The layers of flax.nnx.
 
-_SCALE_BIAS = {"scale": Place("weight"), "bias": Place("bias")}
-_KERNEL_BIAS = {"kernel": Place("weight", TRANSPOSED), "bias": Place("bias")}
+_SCALE_BIAS = {"scale": TorchLeaf("weight"), "bias": TorchLeaf("bias")}
+_KERNEL_BIAS = {"kernel": TorchLeaf("weight", TRANSPOSED), "bias": TorchLeaf("bias")}
 
-# The count of batches, which nnx does not keep, matters in torch to momentum=None alone.
+# nnx does not count the batches; torch uses the count only with momentum=None.
 _BATCH_NORM = Rule(
-    {**_SCALE_BIAS, "mean": Place("running_mean"), "var": Place("running_var")},
+    {**_SCALE_BIAS, "mean": TorchLeaf("running_mean"), "var": TorchLeaf("running_var")},
     (TorchOnlyLeaf("num_batches_tracked", lambda norm: ()),),
 )
 
 
-def _second_bias(name: str, gates: int, ours: str, why: str) -> TorchOnlyLeaf:
-    needed = f"Flax's cell has one bias where torch has two, {why}: use flax_models.layers.{ours}"
+def _second_bias(name: str, gates: int, instead: str, why: str) -> TorchOnlyLeaf:
+    needed = f"Flax's cell has one bias where torch has two, {why}: use flax_models.layers.{instead}"
     return TorchOnlyLeaf(name, lambda cell: (gates * cell.hidden_features,), needed)
 
 
-_SUMMED = "and their sum in one would train differently"
+_SUMMED = "and one bias of their sum would train differently"
 
 _LSTM_CELL = Rule(
     {
@@ -114,27 +124,27 @@ _LSTM_CELL = Rule(
     },
     (_second_bias("bias_ih", 4, "LSTM", _SUMMED),),
 )
-_FUSED_LSTM_CELL = Rule(  # its gates lie in torch's order
+_FUSED_LSTM_CELL = Rule(  # its gates are in torch's order
     {
-        "dense_i.kernel": Place("weight_ih", TRANSPOSED),
-        "dense_h.kernel": Place("weight_hh", TRANSPOSED),
-        "dense_h.bias": Place("bias_hh"),
+        "dense_i.kernel": TorchLeaf("weight_ih", TRANSPOSED),
+        "dense_h.kernel": TorchLeaf("weight_hh", TRANSPOSED),
+        "dense_h.bias": TorchLeaf("bias_hh"),
     },
     (_second_bias("bias_ih", 4, "LSTM", _SUMMED),),
 )
 
 
-def _input_biased_cell(gates: int, ours: str, why: str) -> Rule:
-    """SimpleCell and GRUCell: the one bias is on the side of the input."""
+def _input_biased_cell(gates: int, instead: str, why: str) -> Rule:
+    """The rule of SimpleCell and GRUCell, whose only bias is that of the input's product."""
     leaves = {
-        "dense_i.kernel": Place("weight_ih", TRANSPOSED),
-        "dense_i.bias": Place("bias_ih"),
-        "dense_h.kernel": Place("weight_hh", TRANSPOSED),
+        "dense_i.kernel": TorchLeaf("weight_ih", TRANSPOSED),
+        "dense_i.bias": TorchLeaf("bias_ih"),
+        "dense_h.kernel": TorchLeaf("weight_hh", TRANSPOSED),
     }
-    return Rule(leaves, (_second_bias("bias_hh", gates, ours, why),))
+    return Rule(leaves, (_second_bias("bias_hh", gates, instead, why),))
 
 
-# nnx.GRUCell computes n = tanh(W_in x + b_in + r * W_hn h): its docstring's b_hn does not exist.
+# nnx.GRUCell computes n = tanh(W_in x + b_in + r * W_hn h). It has no b_hn, although its docstring has one.
 _GRU_CELL = _input_biased_cell(3, "GRU", "and the reset gate multiplies one of them")
 _SIMPLE_CELL = _input_biased_cell(1, "RNN", _SUMMED)
 
@@ -142,27 +152,27 @@ _ATTENTION = Rule(
     {
         **_stacked("in_proj_weight", TO_HEADS, "query.kernel", "key.kernel", "value.kernel"),
         **_stacked("in_proj_bias", HEADS, "query.bias", "key.bias", "value.bias"),
-        "out.kernel": Place("out_proj.weight", FROM_HEADS),
-        "out.bias": Place("out_proj.bias"),
+        "out.kernel": TorchLeaf("out_proj.weight", FROM_HEADS),
+        "out.bias": TorchLeaf("out_proj.bias"),
     }
 )
 
 
 def _conv_transpose(layer: nnx.ConvTranspose) -> Rule:
-    """Torch slides the flipped kernel, as Flax does with transpose_kernel alone."""
+    """torch applies a flipped kernel, and Flax only with transpose_kernel; other kernels are flipped here."""
     if layer.transpose_kernel:  # (*k, out, in) -> (in, out, *k)
         layout = CONV
     else:  # (*k, in, out) -> (in, out, *k)
         layout = Layout((-2, -1, ...), flip=tuple(range(2, layer.kernel.ndim)))
-    return Rule({"kernel": Place("weight", layout), "bias": Place("bias")})
+    return Rule({"kernel": TorchLeaf("weight", layout), "bias": TorchLeaf("bias")})
 
 
 def _unrolled_cell(layer: nnx.RNN) -> Rule | None:
-    """nnx.RNN over a cell is torch's RNN, LSTM or GRU of one layer: the cell's leaves, with _l0."""
+    """The rule of nnx.RNN: torch's RNN, LSTM or GRU of one layer has the cell's leaves, ending in _l0."""
     cell = rule_for(layer.cell)
     if cell is None:
         return None
-    leaves = {f"cell.{path}": place._replace(name=f"{place.name}_l0") for path, place in cell.leaves.items()}
+    leaves = {f"cell.{path}": leaf._replace(name=f"{leaf.name}_l0") for path, leaf in cell.leaves.items()}
     torch_only = tuple(
         TorchOnlyLeaf(f"{name}_l0", lambda rnn, shape=shape: shape(rnn.cell), needed)
         for name, shape, needed in cell.torch_only
@@ -171,31 +181,31 @@ def _unrolled_cell(layer: nnx.RNN) -> Rule | None:
 
 
 RULES: dict[type[nnx.Module], Rule | Callable[[Any], Rule | None]] = {
-    layers.Linear: _named_alike(weight=TRANSPOSED, bias=SAME),
-    layers.Maxout: _named_alike(weight=TRANSPOSED, bias=SAME),
-    layers.Conv2d: _named_alike(weight=CONV, bias=SAME),
-    layers.ConvTranspose2d: _named_alike(weight=CONV, bias=SAME),  # (kH, kW, out, in) -> (in, out, kH, kW)
+    layers.Linear: _same_names(weight=TRANSPOSED, bias=SAME),
+    layers.Maxout: _same_names(weight=TRANSPOSED, bias=SAME),
+    layers.Conv2d: _same_names(weight=CONV, bias=SAME),
+    layers.ConvTranspose2d: _same_names(weight=CONV, bias=SAME),  # (kH, kW, out, in) -> (in, out, kH, kW)
     layers.BatchNorm1d: _OUR_NORM,
     layers.BatchNorm2d: _OUR_NORM,
     layers.InstanceNorm2d: _OUR_NORM,
-    layers.GroupNorm: _named_alike("weight", "bias"),
+    layers.GroupNorm: _same_names("weight", "bias"),
     layers.LayerNorm: _our_layer_norm,
-    layers.Embedding: _named_alike("weight"),
-    layers.PReLU: _named_alike("weight"),
+    layers.Embedding: _same_names("weight"),
+    layers.PReLU: _same_names("weight"),
     layers.RNN: _our_recurrent,
     layers.LSTM: _our_recurrent,
     layers.GRU: _our_recurrent,
     nnx.Linear: Rule(_KERNEL_BIAS),
     nnx.LinearGeneral: Rule(_KERNEL_BIAS),
-    nnx.Conv: Rule({"kernel": Place("weight", CONV), "bias": Place("bias")}),
+    nnx.Conv: Rule({"kernel": TorchLeaf("weight", CONV), "bias": TorchLeaf("bias")}),
     nnx.ConvTranspose: _conv_transpose,
     nnx.BatchNorm: _BATCH_NORM,
     nnx.LayerNorm: Rule(_SCALE_BIAS),
     nnx.GroupNorm: Rule(_SCALE_BIAS),
     nnx.InstanceNorm: Rule(_SCALE_BIAS),
-    nnx.RMSNorm: Rule({"scale": Place("weight")}),
-    nnx.Embed: Rule({"embedding": Place("weight")}),
-    nnx.PReLU: Rule({"negative_slope": Place("weight", ONE)}),
+    nnx.RMSNorm: Rule({"scale": TorchLeaf("weight")}),
+    nnx.Embed: Rule({"embedding": TorchLeaf("weight")}),
+    nnx.PReLU: Rule({"negative_slope": TorchLeaf("weight", ONE)}),
     nnx.MultiHeadAttention: _ATTENTION,
     nnx.LSTMCell: _LSTM_CELL,
     nnx.OptimizedLSTMCell: _FUSED_LSTM_CELL,
@@ -204,7 +214,7 @@ RULES: dict[type[nnx.Module], Rule | Callable[[Any], Rule | None]] = {
     nnx.RNN: _unrolled_cell,
 }
 
-# Options of Flax's layers under which no layer of torch means the same.
+# nnx layers that torch has no equivalent for with some options: {type: (whether it has them, the reason)}.
 REFUSED: dict[type[nnx.Module], tuple[Callable[[Any], bool], str]] = {
     nnx.Conv: (lambda layer: layer.mask is not None, "torch's convolutions have no mask"),
     nnx.ConvTranspose: (lambda layer: layer.mask is not None, "torch's convolutions have no mask"),
@@ -218,15 +228,15 @@ REFUSED: dict[type[nnx.Module], tuple[Callable[[Any], bool], str]] = {
             or layer.num_kv_heads != layer.num_heads
             or {layer.in_kv_features, layer.qkv_features, layer.out_features} != {layer.in_features}
         ),
-        "torch.nn.MultiheadAttention has one size and one number of heads for all, and no norm within",
+        "torch.nn.MultiheadAttention has one size and one number of heads for all inputs, and no norm inside",
     ),
-    nnx.SimpleCell: (lambda cell: cell.residual, "torch.nn.RNNCell has no residual"),
-    nnx.RNN: (lambda layer: layer.reverse, "torch runs backwards only beside a forward direction"),
+    nnx.SimpleCell: (lambda cell: cell.residual, "torch.nn.RNNCell has no residual connection"),
+    nnx.RNN: (lambda layer: layer.reverse, "torch has a backward direction only together with a forward one"),
 }
 
 
 def rule_for(module: nnx.Module) -> Rule | None:
-    """The rule of the module's type, or of the nearest base class that has one."""
+    """The rule of the module's type or of its nearest base class; None where no class has a rule."""
     cls = next((cls for cls in type(module).__mro__ if cls in RULES), None)
     if cls is None:
         return None

@@ -1,8 +1,8 @@
-"""Run folders across the bridge: a trained run becomes torch files, and torch weights become a run."""
+"""The conversion of run folders: a trained run into torch files, and torch weights into a run."""
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,13 @@ from train.tasks.models import build_model, fit_options, model_options
 from train.tasks.state import merge_trees
 
 
-def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
-    """Writes workdir/export: model.pth, optimizer.pth, the exports and certificate.json.
+def run_to_torch(workdir: Path, say: Callable[[str], object] = print) -> Certificate:
+    """The certificate of a trained run, whose weights are written into workdir/export.
 
-    A child with a moving average in the run is exported with the averaged weights too, as CHILD_average.
-    say: takes each line of the report. Returns the certificate.
-    Errors: ValueError for a folder without a run; ExportError where a file fails its check.
+    Written are model.pth, optimizer.pth, the exported children and certificate.json. A child whose weights
+    the run averages is also exported with the averaged weights, as CHILD_average.
+    say: is called with each line of the report.
+    Errors: ValueError for a folder without a run; ExportError for an exported file that fails its check.
     """
     run = load_trained(workdir)
     for fault in run.faults:
@@ -50,26 +51,26 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
     say(f"wrote {export / 'model.pth'}: {len(torch_model.state_dict())} leaves")
     optimizers = build_torch_optimizers(recipe, torch_model)
     for child, optimizer in optimizers.items():
-        pair = child_of(run.model, child), child_of(torch_model, child)
-        optimizer_to_torch(state.optimizers[child], *pair, optimizer)
+        flax_child, torch_child = child_of(run.model, child), child_of(torch_model, child)
+        optimizer_to_torch(state.optimizers[child], flax_child, torch_child, optimizer)
     save_torch_file({child: o.state_dict() for child, o in optimizers.items()}, export / "optimizer.pth")
     say(f"wrote {export / 'optimizer.pth'}: the state of every optimizer")
 
     exports: dict[str, float] = {}
 
-    def write(name: str, ours: Any, theirs: Any, child: str) -> None:
+    def write(name: str, child: str, flax_child: nnx.Module, torch_child: torch.nn.Module) -> None:
         for form in FORMATS.values():
-            path = form.write(theirs, export / f"{name}{form.suffix}")
-            exports[path.name] = check_export(path, form, ours, twin.examples[child])
+            path = form.write(torch_child, export / f"{name}{form.suffix}")
+            exports[path.name] = check_export(path, form, flax_child, twin.examples[child])
             say(f"wrote {path}: loads without this project, differs from Flax by {exports[path.name]:.1e}")
 
     for child in twin.exported:
-        ours, theirs = child_of(run.model, child), child_of(torch_model, child)
-        write(child or "model", ours, theirs, child)
+        flax_child, torch_child = child_of(run.model, child), child_of(torch_model, child)
+        write(child or "model", child, flax_child, torch_child)
         if child in state.extra.get("average", {}):
-            averaged = nnx.clone(ours)
+            averaged = nnx.clone(flax_child)
             nnx.update(averaged, nnx.State(state.extra["average"][child]))
-            write(f"{child}_average", averaged, to_torch(averaged, copy.deepcopy(theirs)), child)
+            write(f"{child}_average", child, averaged, to_torch(averaged, copy.deepcopy(torch_child)))
 
     flat = traverse_util.flatten_dict(merge_trees(state.params, state.buffers))
     certificate = verify(
@@ -84,14 +85,17 @@ def run_to_torch(workdir: Path, say: Any = print) -> Certificate:
 def run_from_torch(
     file: Path, model: str, workdir: Path, optimizer: Path | None = None,
     *, options: Mapping[str, Any] | None = None, dataset: str | None = None, replace_head: bool = False,
-    say: Any = print,
+    say: Callable[[str], object] = print,
 ) -> None:  # fmt: skip
-    """Makes a run folder at step 0 from a PyTorch state dict, from which `train.run` continues.
+    """Makes a run folder at step 0 from a PyTorch state dict, so that `train.run` continues from it.
 
-    optimizer: the `optimizer.pth` that `to-torch` writes, {child: optimizer state dict}; without it the
-    optimizers start without state. options: of the model; without num_classes among them, the data set gives
-    the number of classes. replace_head: where the file has another number of classes, initialise those layers.
-    Errors: ValueError where a file cannot be read safely, a leaf has no place, or the folder is not empty.
+    file: the state dict that torch.save wrote. optimizer: the `optimizer.pth` that `to-torch` writes,
+    {child: optimizer state dict}; without it the optimizers start without state. options: of the model;
+    without num_classes among them, the data set gives the number of classes. dataset: to train on; by default
+    the model's own. replace_head: initialise the layers whose shapes in the file are those of another number
+    of classes. say: is called with each line of the report.
+    Errors: ValueError for a file that cannot be read safely, for leaves that do not fit the model, and for a
+    folder that is not empty.
     """
     recipe = find_recipe(model)
     if dataset is not None:
@@ -135,12 +139,14 @@ def misshapen_head(weights: Mapping[str, Any], model: torch.nn.Module, recipe: R
     known = model_options(recipe.model)
     if "num_classes" not in known:
         return []
-    classes = recipe.options.get("num_classes", known["num_classes"])
+    classes = {**known, **recipe.options}["num_classes"]
     with torch.device("meta"):
-        other = torch_models.MODELS[recipe.model](**{**recipe.options, "num_classes": classes + 1})
-    ours, others = model.state_dict(), other.state_dict()
+        wider = torch_models.MODELS[recipe.model](**{**recipe.options, "num_classes": classes + 1})
+    expected, of_wider = model.state_dict(), wider.state_dict()
     return [
         name
         for name, tensor in weights.items()
-        if name in ours and ours[name].shape != others[name].shape and tensor.shape != ours[name].shape
+        if name in expected
+        and expected[name].shape != of_wider[name].shape
+        and tensor.shape != expected[name].shape
     ]

@@ -1,4 +1,4 @@
-"""TWINS: what the certificate and the exports need to know of each model, one row per model."""
+"""TWINS: the inputs and the exported children of each model, one row per model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,11 +12,12 @@ from train.tasks.models import model_options
 
 @dataclass(frozen=True)
 class Example:
-    """One input of a module: its shape without the batch axis, channels last, and its range.
+    """The shape and the range of one input of a module.
 
-    shape, high: a length, or `high`, may be the name of the model's option that gives it. low, high: values
-    are drawn uniformly between them; integers where both are ints. batch_axis: the position of the batch axis.
-    elastic: axes of the shape whose length is not fixed, such as time.
+    shape: without the batch axis, channels last. low, high: the bounds of uniform random values; where both
+    are ints, the values are integers below `high`. A length in `shape`, or `high`, may be the name of an
+    option of the model, whose value it then is; `of` replaces such names. batch_axis: the position of the
+    batch axis. elastic: the axes of `shape` whose length may vary, such as time.
     """
 
     shape: tuple[int | str, ...]
@@ -26,29 +27,35 @@ class Example:
     elastic: tuple[int, ...] = ()
 
     def of(self, options: Mapping[str, Any]) -> "Example":
-        """The example with the values of these options in place of their names."""
+        """The example with the names of options replaced by their values."""
         shape = tuple(options[n] if isinstance(n, str) else n for n in self.shape)
         high = options[self.high] if isinstance(self.high, str) else self.high
         return replace(self, shape=shape, high=high)
 
     def draw(self, rng: np.random.Generator, batch: int, longer: int = 0) -> np.ndarray:
-        """(batch, *shape) float64, or int64 below `high`; elastic axes longer by `longer`."""
-        size = [n + longer * (axis in self.elastic) for axis, n in enumerate(self.shape)]
+        """A random input (batch, *shape), float64 or int64. longer: added to the length of elastic axes."""
+        size, low, high = [], self.low, self.high
+        assert not isinstance(high, str), f"`of` has not replaced the option {high}"
+        for axis, length in enumerate(self.shape):
+            assert isinstance(length, int), f"`of` has not replaced the option {length}"
+            size.append(length + longer * (axis in self.elastic))
         size.insert(self.batch_axis, batch)
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return rng.integers(self.low, self.high, size)
-        return rng.uniform(self.low, self.high, size)
+        if isinstance(low, int) and isinstance(high, int):
+            return rng.integers(low, high, size)
+        return rng.uniform(low, high, size)
 
 
 @dataclass(frozen=True)
 class Twin:
-    """What a model and its twin take.
+    """What the certificate and the exports need to know of a model.
 
-    examples: {child that is called: its inputs}; "" is the model itself. batch: the arrays of a training step.
-    exported: the children that are deployed. tiny: options of a small variant, for fast tests.
-    large: the steps of a full-size certificate are those of the small variant.
-    chaotic: torch, started one rounding away from itself, leaves its own trajectory by more than the steps may
-    differ (a test shows it). Every step then starts from torch's state.
+    examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
+    training step. exported: the children that are exported. tiny: the options of a small variant, for fast
+    tests.
+    large: the certificate of the full-size model takes its training steps with the small variant.
+    chaotic: training amplifies rounding. A torch run that starts one rounding away from another torch run
+    differs from it by more than the tolerance of the steps (a test shows it). In the certificate of such a
+    model every step therefore starts from torch's state.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
@@ -71,17 +78,21 @@ def _regression(x: Example, y: Example, **fields: Any) -> Twin:
 
 
 def _autoencoder(*latent: int | str, **fields: Any) -> Twin:
-    """An autoencoder of 28x28 images with latents of this shape. The steps compare calls of the root."""
+    """An autoencoder of 28x28 images with latents of this shape. Training steps call the whole model."""
     image = Example(_IMAGE)
     examples = {"encoder": (image,), "decoder": (Example(latent),)}
     return Twin(examples=examples, batch={"image": image}, exported=("encoder", "decoder"), **fields)
 
 
 def _gan(
-    latent: tuple[int | str, ...], example: tuple[int | str, ...], real: str = "image", labelled: bool = False,
-    **fields: Any,
+    latent: tuple[int | str, ...], example: tuple[int | str, ...], real: str = "image",
+    labelled: bool = False, **fields: Any,
 ) -> Twin:  # fmt: skip
-    """A generator of examples of this shape. labelled: both halves take the class."""
+    """A GAN.
+
+    latent, example: the shapes of the generator's input and output. real: the name of the real examples in a
+    batch. labelled: generator and discriminator also take the class.
+    """
     label = {"label": Example((), 0, "num_classes")} if labelled else {}
     examples = {
         "generator": (Example(latent), *label.values()),
@@ -128,16 +139,8 @@ TWINS: dict[str, Twin] = {
     "vgg19": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg11_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg13_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
-    "vgg16_bn": _classifier(
-        _COLOUR,
-        tiny=_WIDTHS,
-        large=True,
-    ),
-    "vgg19_bn": _classifier(
-        _COLOUR,
-        tiny=_WIDTHS,
-        large=True,
-    ),
+    "vgg16_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
+    "vgg19_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True, chaotic=True),
     "resnet18": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet34": _classifier(_PHOTO, tiny=_WIDTH, large=True),
@@ -180,7 +183,11 @@ TWINS: dict[str, Twin] = {
 
 
 def find_twin(model: str, options: Mapping[str, Any] | None = None) -> Twin:
-    """The row of a model, its examples for these options. ValueError with near matches for a wrong name."""
+    """The row of a model, with the names of options in its examples replaced by their values.
+
+    options: of the model; the defaults of its class give the others. Errors: ValueError with near matches for
+    an unknown model.
+    """
     twin = look_up(TWINS, model, "model")
     known = {**model_options(model), **(options or {})}
     examples = {child: tuple(e.of(known) for e in inputs) for child, inputs in twin.examples.items()}
@@ -189,5 +196,5 @@ def find_twin(model: str, options: Mapping[str, Any] | None = None) -> Twin:
 
 
 def child_of(model: Any, child: str) -> Any:
-    """A child of the root by name; "" is the root itself."""
+    """The child of a Flax or torch model with this name; "" is the model itself."""
     return getattr(model, child) if child else model

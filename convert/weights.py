@@ -1,7 +1,7 @@
-"""to_torch and to_flax: strict, complete, and both from one plan.
+"""to_torch and to_flax: the strict and complete conversion of weights, in both directions by one plan.
 
-A plan lists every leaf of a Flax model with its place in the torch model. The two modules mirror
-each other by path (`generator.fc.0`); what differs is named by the caller.
+A plan lists every leaf of a Flax model with its tensor in the torch model. The two modules have the same
+paths (`generator.fc.0`); the caller gives the exceptions.
 """
 
 import difflib
@@ -15,22 +15,25 @@ import torch
 from flax import nnx
 
 from convert.layouts import SAME, Layout
-from convert.rules import Place, Rule, rule_for
+from convert.rules import Rule, TorchLeaf, rule_for
 
 Path = tuple[Any, ...]
 
 
 class ConversionError(ValueError):
-    """Some leaves have no place on the other side; the message names every one of them."""
+    """Leaves that cannot be converted; the message names every one of them."""
 
 
 class Leaf(NamedTuple):
-    """One array of the Flax model, and its place in the torch state dict.
+    """One array of the Flax model and its tensor in the torch state dict.
 
-    path, shape: in the Flax model; the path is None for a leaf that only torch has. name: of the tensor.
-    layout: how the array becomes the tensor. part, parts: the array is this one of equal parts of the tensor
-    along axis 0. needed: for a leaf that only torch has, why a value other than 0 cannot be converted to Flax;
-    where it is empty, the value is dropped.
+    path, shape: of the Flax array. name: of the torch tensor. layout: how the array becomes the tensor.
+    parts, part: where a tensor concatenates several arrays along axis 0, their number, and the number of this
+    array among them.
+
+    A leaf that only torch has has no Flax array: its path is None, and its shape is that of the tensor.
+    needed: for such a leaf, the reason why a value other than 0 cannot be converted to Flax; where the reason
+    is empty, `to_flax` drops the value.
     """
 
     path: Path | None
@@ -43,26 +46,27 @@ class Leaf(NamedTuple):
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
-        """Of the whole tensor."""
+        """The shape of the whole tensor."""
         shape = self.layout.torch_shape(self.shape)
         return shape if self.parts == 1 else (self.parts * shape[0], *shape[1:])
 
 
 def dotted(path: Path) -> str:
+    """The path as text, such as "generator.fc.0.weight"."""
     return ".".join(map(str, path))
 
 
 def plan(
     model: nnx.Module, *, rename: Mapping[str, str] | None = None, layouts: Mapping[str, Layout] | None = None
 ) -> list[Leaf]:
-    """Every leaf of a Flax model and where it stands in torch.
+    """Every leaf of a Flax model with its tensor in torch.
 
-    rename: {dotted Flax path or prefix: torch path or prefix}; the longest prefix counts. A leaf
-    renamed by its whole path is a tensor of its own, also where the rule makes it part of one.
-    layouts: {dotted Flax path of a leaf: Layout}, in place of the rule's.
+    rename: {dotted Flax path or prefix: torch path or prefix}; the longest matching prefix is used. A leaf
+    that is renamed by its whole path becomes a whole tensor, even where its rule makes it a part of one.
+    layouts: {dotted Flax path of a leaf: Layout}, which replaces the layout of the rule.
 
-    Errors: ConversionError for layers without a rule or that torch has not, for exceptions that
-    match no leaf, and for leaves that would take the same place.
+    Errors: ConversionError for layers without a rule or without an equivalent in torch, for exceptions that
+    match no leaf, and for several leaves of one name.
     """
     rename, layouts = rename or {}, layouts or {}
     modules = {path: (module, rule_for(module) or Rule({})) for path, module in nnx.iter_modules(model)}
@@ -70,30 +74,30 @@ def plan(
     for path, variable in flat_variables(model).items():
         owner = _owner(path, modules)
         (module, rule), inner = modules[owner], dotted(path[len(owner) :])
-        place = rule.leaves.get(inner, Place(inner))
+        target = rule.leaves.get(inner, TorchLeaf(inner))
         layout = layouts.get(dotted(path))
         if inner in rule.leaves:
             owners[owner] = module, rule
-            layout = layout or (None if rule.refused else place.layout)
-        name, prefix = _renamed(dotted((*owner, place.name)), dotted(path), rename)
+            layout = layout or (None if rule.refused else target.layout)
+        name, prefix = _renamed(dotted((*owner, target.name)), dotted(path), rename)
         used |= {dotted(path), prefix}
         if layout is None:
             why = rule.refused or "give layouts={...}"
             faults.append(f"no rule for {dotted(path)} of {type(module).__name__}: {why}")
         elif not layout.fits(len(variable.shape)):
             faults.append(f"the layout of {dotted(path)} does not fit its shape {variable.shape}")
-        elif prefix == dotted(path):  # its own name: no part of another tensor
+        elif prefix == dotted(path):  # renamed by its whole path, so it is not a part of another tensor
             leaves.append(Leaf(path, name, layout, variable.shape))
         else:
-            leaves.append(Leaf(path, name, layout, variable.shape, place.part, place.parts))
+            leaves.append(Leaf(path, name, layout, variable.shape, target.part, target.parts))
     for owner, (module, rule) in owners.items():
-        for alone in rule.torch_only:
-            name = dotted((*owner, alone.name))
+        for torch_only in rule.torch_only:
+            name = dotted((*owner, torch_only.name))
             name, prefix = _renamed(name, name, rename)
             used.add(prefix)
-            leaves.append(Leaf(None, name, SAME, alone.shape(module), needed=alone.needed))
-    taken = Counter((leaf.name, leaf.part) for leaf in leaves)
-    faults += [f"{count} leaves would be {name}" for (name, _), count in taken.items() if count > 1]
+            leaves.append(Leaf(None, name, SAME, torch_only.shape(module), needed=torch_only.needed))
+    counts = Counter((leaf.name, leaf.part) for leaf in leaves)
+    faults += [f"{count} leaves would be {name}" for (name, _), count in counts.items() if count > 1]
     faults += [f"{key!r} matches no leaf" for key in (*rename, *layouts) if key not in used]
     if faults:
         raise ConversionError("; ".join(faults))
@@ -101,12 +105,13 @@ def plan(
 
 
 def _owner(path: Path, modules: Mapping[Path, tuple[nnx.Module, Rule]]) -> Path:
-    """The outermost module whose rule has the leaf; without one, the innermost."""
-    around = [path[:cut] for cut in range(len(path)) if path[:cut] in modules]
-    return next((p for p in around if dotted(path[len(p) :]) in modules[p][1].leaves), around[-1])
+    """The path of the outermost module whose rule has the leaf, or else of the innermost module."""
+    parents = [path[:cut] for cut in range(len(path)) if path[:cut] in modules]
+    return next((p for p in parents if dotted(path[len(p) :]) in modules[p][1].leaves), parents[-1])
 
 
 def _renamed(torch_name: str, flax_name: str, rename: Mapping[str, str]) -> tuple[str, str | None]:
+    """(the new torch name, the key of `rename` that gave it); the key is None where none matches."""
     for prefix in sorted(rename, key=len, reverse=True):
         if flax_name == prefix:
             return rename[prefix], prefix
@@ -116,7 +121,7 @@ def _renamed(torch_name: str, flax_name: str, rename: Mapping[str, str]) -> tupl
 
 
 def flat_variables(model: nnx.Module) -> dict[Path, nnx.Variable]:
-    """The model's variables by path, without those that only count random draws."""
+    """The model's variables by path, without the state of its random number generators."""
     state = nnx.state(model, nnx.Not(nnx.RngState))
     return dict(nnx.to_flat_state(state))
 
@@ -125,11 +130,11 @@ def to_torch(
     flax_module: nnx.Module, torch_module: torch.nn.Module,
     *, rename: Mapping[str, str] | None = None, layouts: Mapping[str, Layout] | None = None,
 ) -> torch.nn.Module:  # fmt: skip
-    """Fills the torch module with the Flax module's values, and returns it.
+    """The torch module, filled with the values of the Flax module.
 
-    Every leaf of both is placed, or ConversionError lists all that are missing, unexpected or
-    misshapen, and nothing is changed. A leaf that by its rule torch alone has becomes 0. dtypes
-    become those of the torch module.
+    Values get the dtypes of the torch module. A leaf that only torch has (by its rule) becomes 0.
+    rename, layouts: exceptions, as in `plan`.
+    Errors: ConversionError that lists every missing, unexpected and misshapen leaf; nothing is changed then.
     """
     values = {path: np.asarray(variable[...]) for path, variable in flat_variables(flax_module).items()}
     target = torch_module.state_dict()
@@ -146,10 +151,13 @@ def to_flax(
     source: torch.nn.Module | Mapping[str, torch.Tensor], flax_module: nnx.Module,
     *, rename: Mapping[str, str] | None = None, layouts: Mapping[str, Layout] | None = None,
 ) -> nnx.Module:  # fmt: skip
-    """Fills the Flax module from a torch module or its state dict, and returns it.
+    """The Flax module, filled with the values of a torch module or of its state dict.
 
-    Strict as `to_torch` is; what by its rule torch alone has is dropped where Flax computes the same
-    without it, and a fault where not. Values are copies; dtypes become those of the Flax module.
+    Values are copied and get the dtypes of the Flax module. A leaf that only torch has (by its rule) is
+    dropped where Flax computes the same without it; elsewhere it must be 0.
+    rename, layouts: exceptions, as in `plan`.
+    Errors: ConversionError that lists every missing, unexpected and misshapen leaf, and every leaf that only
+    torch has and that Flax would need; nothing is changed then.
     """
     state = source.state_dict() if isinstance(source, torch.nn.Module) else source
     arrays = {name: to_numpy(tensor) for name, tensor in state.items()}
@@ -168,22 +176,26 @@ def to_flax(
 
 
 def leaves_to_torch(leaves: list[Leaf], values: Mapping[Path, np.ndarray]) -> dict[str, np.ndarray]:
-    """{torch name: array}, of those leaves that have a value: weights, gradients or moments."""
+    """{torch name: array} of the leaves that have a value.
+
+    values: {Flax path: array}, of weights, gradients or moments. Errors: ConversionError where only some
+    parts of a tensor have a value.
+    """
     parts: dict[str, dict[int, np.ndarray]] = {}
     for leaf in leaves:
         if leaf.path is not None and leaf.path in values:
             parts.setdefault(leaf.name, {})[leaf.part] = leaf.layout.to_torch(values[leaf.path])
-    whole = {leaf.name: leaf.parts for leaf in leaves}
-    if halves := [name for name, found in parts.items() if len(found) < whole[name]]:
-        raise ConversionError(f"only some parts have a value of {', '.join(halves)}")
+    count = {leaf.name: leaf.parts for leaf in leaves}
+    if incomplete := [name for name, found in parts.items() if len(found) < count[name]]:
+        raise ConversionError(f"only some parts have a value of {', '.join(incomplete)}")
     return {
-        name: found[0] if whole[name] == 1 else np.concatenate([found[part] for part in range(whole[name])])
+        name: found[0] if count[name] == 1 else np.concatenate([found[part] for part in range(count[name])])
         for name, found in parts.items()
     }
 
 
 def leaves_to_flax(leaves: list[Leaf], arrays: Mapping[str, np.ndarray]) -> dict[Path, np.ndarray]:
-    """{Flax path: array}, the inverse of `leaves_to_torch`; copies, for torch trains in place."""
+    """{Flax path: array}, the inverse of `leaves_to_torch`. Arrays are copied: torch trains in place."""
     values = {}
     for leaf in leaves:
         if leaf.path is not None and leaf.name in arrays:
@@ -195,17 +207,18 @@ def leaves_to_flax(leaves: list[Leaf], arrays: Mapping[str, np.ndarray]) -> dict
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """A tensor's values; bfloat16, which NumPy has not, as float32."""
+    """A tensor as an array; bfloat16, which NumPy does not have, becomes float32."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def from_numpy(array: np.ndarray) -> torch.Tensor:
-    """A copy as a tensor; JAX's bfloat16, which torch does not read from NumPy, as float32."""
+    """An array as a new tensor; bfloat16, which torch does not read from NumPy, becomes float32."""
     return torch.tensor(array.astype(np.float32) if array.dtype.name == "bfloat16" else array)
 
 
 def _misfits(given: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A message for every missing, unexpected and misshapen leaf."""
     faults = []
     for name in expected:
         if name not in given:
@@ -219,6 +232,6 @@ def _misfits(given: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, 
     return faults
 
 
-def _raise_any(faults: list[str], side: str) -> None:
+def _raise_any(faults: list[str], framework: str) -> None:
     if faults:
-        raise ConversionError(f"{len(faults)} leaves do not fit the {side} model: {'; '.join(faults)}")
+        raise ConversionError(f"{len(faults)} leaves do not fit the {framework} model: {'; '.join(faults)}")

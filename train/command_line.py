@@ -1,5 +1,6 @@
 """What every command shares: flags by tyro, and errors as one line with exit status 2."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -13,6 +14,9 @@ def run_command(prog: str, main: Callable[[list[str]], None]) -> None:
     """Calls main with the command line; a ValueError becomes one line on stderr and exit status 2."""
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -1,1 +1,1 @@
-"""What "equal" means, and how it is proven: the certificate of a model and its twin."""
+"""The comparison of a model with its twin, and the certificate that reports it."""

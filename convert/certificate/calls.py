@@ -1,4 +1,4 @@
-"""The comparison of one call of a module and of its twin: outputs, every layer, and every gradient."""
+"""The comparison of one call of a module and of its twin: the outputs of all layers, and all gradients."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,10 +21,10 @@ Errors = dict[str, float]
 
 
 class Comparison(NamedTuple):
-    """The differences of one call.
+    """The differences between two twins in one call.
 
     outputs: of the outputs. layers: of the output of every layer. buffers: of the buffers after the call.
-    inputs, parameters: of the gradients of the inputs and of every parameter, in training mode.
+    inputs, parameters: of the gradients of the inputs and of every parameter; 0 and {} without gradients.
     largest: {parameter: the largest absolute value of its gradient}.
     """
 
@@ -40,48 +40,49 @@ def compare_call(
     flax_module: nnx.Module, torch_module: torch.nn.Module, arrays: Sequence[np.ndarray],
     *, gradients: bool, seed: int,
 ) -> Comparison:  # fmt: skip
-    """The comparison of one call of both modules, in the mode that they are in.
+    """The comparison of one call of both modules, in their current mode.
 
-    arrays: the inputs, channels last. gradients: compare the gradients along random cotangents too.
+    arrays: the inputs, channels last. gradients: also compare the gradients of the outputs' sum, weighted by
+    random cotangents. seed: of the cotangents.
     """
     shapes = jax.eval_shape(lambda: nnx.clone(flax_module)(*arrays))
     rng = np.random.default_rng(seed)
-    # The cotangents are drawn in torch's layout, whichever side comes first.
+    # In torch's layout, so that the same seed gives the same cotangents for every layout of the Flax outputs.
     cotangents = [
         rng.standard_normal(activation(y).torch_shape(y.shape)).astype(y.dtype)
         for y in jax.tree.leaves(shapes)
     ]
-    ours = call_flax(flax_module, arrays, [activation(w).to_flax(w) for w in cotangents], gradients)
+    flax_call = call_flax(flax_module, arrays, [activation(w).to_flax(w) for w in cotangents], gradients)
     tensors = [to_torch_input(array).requires_grad_(_is_float(array) and gradients) for array in arrays]
     with (
-        given_masks(torch_module, ours["masks"]),  # hooks run in order: outputs are recorded with the masks
-        recorded_outputs(torch_module) as their_layers,
+        given_masks(torch_module, flax_call["masks"]),  # its hooks run first, so outputs include the masks
+        recorded_outputs(torch_module) as torch_layers,
         torch.set_grad_enabled(gradients),
     ):
-        their_outputs = jax.tree.leaves(torch_module(*tensors))
+        torch_outputs = jax.tree.leaves(torch_module(*tensors))
 
     leaves = plan(flax_module)
-    their_buffers = dict(torch_module.named_buffers())
-    our_buffers = leaves_to_torch(leaves, ours["buffers"])
+    torch_buffers = dict(torch_module.named_buffers())
+    flax_buffers = leaves_to_torch(leaves, flax_call["buffers"])
     inputs, parameters, largest = 0.0, {}, {}
     if gradients:
-        names = dict(torch_module.named_parameters())
-        wanted = [t for t in tensors if t.requires_grad]
-        total = sum((t * torch.tensor(w)).sum() for t, w in zip(their_outputs, cotangents, strict=True))
-        theirs = torch.autograd.grad(total, [*wanted, *names.values()], materialize_grads=True)
-        inputs = output_difference(ours["inputs"], theirs[: len(wanted)])
-        of_leaves = leaves_to_torch(leaves, ours["parameters"])
-        of_theirs = dict(zip(names, map(to_numpy, theirs[len(wanted) :]), strict=True))
-        parameters = {name: difference(of_leaves[name], of_theirs[name]) for name in names}
-        largest = {name: float(np.abs(gradient).max()) for name, gradient in of_theirs.items()}
+        named = dict(torch_module.named_parameters())
+        float_inputs = [t for t in tensors if t.requires_grad]
+        total: Any = sum((t * torch.tensor(w)).sum() for t, w in zip(torch_outputs, cotangents, strict=True))
+        of_all = torch.autograd.grad(total, [*float_inputs, *named.values()], materialize_grads=True)
+        inputs = output_difference(flax_call["inputs"], of_all[: len(float_inputs)])
+        flax_gradients = leaves_to_torch(leaves, flax_call["parameters"])
+        torch_gradients = dict(zip(named, map(to_numpy, of_all[len(float_inputs) :]), strict=True))
+        parameters = {name: difference(flax_gradients[name], torch_gradients[name]) for name in named}
+        largest = {name: float(np.abs(gradient).max()) for name, gradient in torch_gradients.items()}
     return Comparison(
-        outputs=output_difference(ours["outputs"], their_outputs),
+        outputs=output_difference(flax_call["outputs"], torch_outputs),
         layers={
-            name: output_difference(output, their_layers[name])
-            for name, output in ours["layers"].items()
-            if name and name in their_layers
+            name: output_difference(output, torch_layers[name])
+            for name, output in flax_call["layers"].items()
+            if name and name in torch_layers
         },
-        buffers={name: difference(our_buffers[name], to_numpy(b)) for name, b in their_buffers.items()},
+        buffers={name: difference(flax_buffers[name], to_numpy(b)) for name, b in torch_buffers.items()},
         inputs=inputs,
         parameters=parameters,
         largest=largest,
@@ -91,17 +92,18 @@ def compare_call(
 def call_flax(
     module: nnx.Module, arrays: Sequence[np.ndarray], cotangents: Sequence[np.ndarray], gradients: bool
 ) -> dict[str, Any]:
-    """The results of one jitted call on copies.
+    """The results of one jitted call of a copy of the module, as arrays.
 
-    "outputs", "layers" by dotted path in the order of the calls, dropout "masks" by path, "buffers" by path,
-    and with gradients those of "inputs" and, by path, of "parameters".
+    "outputs" and "buffers"; "layers", the outputs of all layers by dotted path in the order of the calls;
+    "masks" of the dropout layers by dotted path; with `gradients` also the gradients of the "inputs" that are
+    floats, and of the "parameters". Buffers and parameters are flat dicts by path.
     """
     graph, *state = nnx.split(module, nnx.Param, ...)
     params, rest = map(nnx.to_pure_dict, state)
     called: list[str] = []  # the layers in the order of their calls
     floats = {i: array for i, array in enumerate(arrays) if _is_float(array)}
 
-    def total(params, floats):
+    def total(params: Any, floats: Any) -> tuple[Any, dict[str, Any]]:
         model: Any = nnx.merge(graph, params, rest)
         masks, layers = record_masks(model), record_outputs(model)
         outputs = jax.tree.leaves(model(*(floats.get(i, array) for i, array in enumerate(arrays))))
@@ -109,7 +111,7 @@ def call_flax(
         value = sum((y * w).sum() for y, w in zip(outputs, cotangents, strict=True))
         return value, {"outputs": outputs, "layers": layers, "masks": masks, "buffers": buffers_of(model)}
 
-    def run(params, floats):
+    def run(params: Any, floats: Any) -> dict[str, Any]:
         if not gradients:
             return total(params, floats)[1]
         (of_params, of_inputs), aux = jax.grad(total, argnums=(0, 1), has_aux=True)(params, floats)
@@ -127,18 +129,18 @@ def _is_float(array: np.ndarray) -> bool:
 
 
 def as_dtype(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """The array in `dtype` where it holds floats; integers as they are."""
+    """A float array converted to `dtype`; an integer array unchanged."""
     return array.astype(dtype) if _is_float(array) else array
 
 
 def to_torch_input(array: np.ndarray) -> torch.Tensor:
-    """An input as torch takes it: images have their channels first."""
+    """An input as a torch tensor; images get their channels first."""
     return torch.tensor(activation(array).to_torch(array))
 
 
-def output_difference(ours: Any, theirs: Any) -> float:
-    """The difference of two outputs, arrays or nested tuples of them."""
-    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+def output_difference(flax_output: Any, torch_output: Any) -> float:
+    """The largest difference of two outputs: a Flax array and a torch tensor, or nested tuples of them."""
+    pairs = zip(jax.tree.leaves(flax_output), jax.tree.leaves(torch_output), strict=True)
     return max(
         (difference(activation(np.asarray(y)).to_torch(np.asarray(y)), to_numpy(t)) for y, t in pairs),
         default=0.0,

@@ -1,6 +1,6 @@
-"""Dropout in both frameworks with the same masks: the Flax model draws them, the torch model takes them.
+"""The same dropout masks in both frameworks: the Flax model draws them, and the torch model gets them.
 
-A mask belongs to the layer by its path, and to the call by its number.
+A mask is identified by the path of its layer and the number of the call.
 """
 
 import contextlib
@@ -16,11 +16,14 @@ from convert.layouts import activation
 from flax_models.layers import Dropout
 
 Masks = dict[str, list[Any]]
-"""{dotted path of a dropout layer: its masks in the order of its calls}; true where a value is kept."""
+"""{dotted path of a dropout layer: its masks in the order of the calls}, true where a value is kept."""
 
 
 def record_masks(model: nnx.Module) -> Masks:
-    """A dict that calls of the model fill with the masks that its dropout layers draw."""
+    """A dict that calls of the model fill with the masks of its dropout layers.
+
+    model: is changed; clone or merge one for the purpose.
+    """
     masks: Masks = {}
     report_calls(
         model, lambda path, mask: masks.setdefault(path, []).append(mask), method="draw_mask", kind=Dropout
@@ -30,22 +33,22 @@ def record_masks(model: nnx.Module) -> Masks:
 
 @contextlib.contextmanager
 def given_masks(model: torch.nn.Module, masks: Mapping[str, Sequence[np.ndarray]]) -> Iterator[None]:
-    """A context in which the dropout layers of a torch model in training take these masks.
+    """A context in which the dropout layers of a torch model in training mode apply these masks.
 
     Errors: ValueError where a layer is called more or less often than it has masks.
     """
-    left = {path: [*reversed(queue)] for path, queue in masks.items()}
+    remaining = {path: [*reversed(of_layer)] for path, of_layer in masks.items()}
 
     def hook(path: str) -> Any:
         def replace(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             if not layer.training or layer.p == 0:
                 return output
-            if not left.get(path):
+            if not remaining.get(path):
                 raise ValueError(
                     f"the torch model calls the dropout layer {path} more often than the Flax model"
                 )
             (given,) = args
-            mask = np.asarray(left[path].pop())
+            mask = np.asarray(remaining[path].pop())
             kept = torch.tensor(activation(mask).to_torch(mask), dtype=given.dtype, device=given.device)
             return given * kept * (0.0 if layer.p == 1 else 1 / (1 - layer.p))
 
@@ -58,7 +61,7 @@ def given_masks(model: torch.nn.Module, masks: Mapping[str, Sequence[np.ndarray]
     ]
     try:
         yield
-        unused = [path for path, queue in left.items() if queue]
+        unused = [path for path, of_layer in remaining.items() if of_layer]
         if unused:
             raise ValueError(f"the torch model calls {', '.join(unused)} less often than the Flax model")
     finally:

@@ -1,4 +1,6 @@
-"""Leaves whose true gradient is zero, and which the check of the optimizer steps therefore leaves out."""
+"""The leaves whose exact gradient is zero. The check of the optimizer steps does not compare them."""
+
+import itertools
 
 import torch
 
@@ -6,11 +8,12 @@ NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.instancenorm._I
 
 
 def exempt_leaves(model: torch.nn.Module) -> tuple[str, ...]:
-    """The names of every bias that feeds a norm directly, and of the norm's running mean.
+    """The names of every bias whose output goes directly into a norm, and of the running mean of that norm.
 
-    The norm subtracts the mean, so a bias before it has no effect. Its gradient is rounding noise, which Adam
-    divides by itself; the running mean follows the bias. The pairs are found in torch Sequentials, where a
-    module feeds the next one.
+    The norm subtracts the mean, so the bias has no effect on the loss. Its computed gradient is rounding
+    noise. Adam divides this noise by its own size, so both frameworks move the bias, and with it the running
+    mean, in random directions. The pairs are found in torch's Sequentials, where every module feeds the next
+    one.
     """
     names = []
     state = model.state_dict().keys()
@@ -18,7 +21,7 @@ def exempt_leaves(model: torch.nn.Module) -> tuple[str, ...]:
         if not isinstance(sequence, torch.nn.Sequential):
             continue
         children = list(sequence.named_children())
-        for (name, _), (next_name, norm) in zip(children, children[1:], strict=False):
+        for (name, _), (next_name, norm) in itertools.pairwise(children):
             prefix = f"{path}." if path else ""
             if isinstance(norm, NORMS) and f"{prefix}{name}.bias" in state:
                 names += [f"{prefix}{name}.bias", f"{prefix}{next_name}.running_mean"]

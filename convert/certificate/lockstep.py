@@ -1,12 +1,13 @@
 """The same training steps in both frameworks, from the same state, with the same random numbers.
 
-In float64 both sides keep their own state. In float32 rounding alone separates even two runs of torch (the
-losses of a GAN by 1.0 within 20 steps of Adam, against torch's own float64). There every step starts from
-torch's state, converted again; for the few chaotic models this holds in float64 too.
+In float64 both frameworks keep their own state over all steps. In float32 this is not possible, because
+rounding alone separates two runs of torch: after 20 steps of Adam the losses of a GAN differ by 1.0 from
+those in float64. In float32 every Flax step therefore starts from torch's state, converted before each step.
+For the few chaotic models this holds in float64 too.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -37,15 +38,18 @@ def run_lockstep(
     recipe: Recipe, flax_model: nnx.Module, torch_model: torch.nn.Module, examples: Mapping[str, Example],
     *, steps: int, batch: int, seed: int, free: bool, optimizers: Mapping[str, Any] | None = None,
 ) -> tuple[float, dict[str, float]]:  # fmt: skip
-    """(the largest difference of a loss, the difference of every leaf and moment).
+    """(the largest difference of a loss, {leaf, or leaf and moment: its largest difference}).
 
-    free: whether the Flax side keeps its own state, and leaves are compared after the last step. Otherwise it
-    takes torch's state before every step, and leaves are compared after each.
-    optimizers: optax states to start from; without them both sides start with new optimizers. The models
-    have the same weights already. The torch model is trained in place.
+    The models must have the same weights; the torch model is trained in place. examples: {name: array} of a
+    training step. steps, batch: the number of steps and their batch size. seed: of the random numbers.
+    free: True keeps the Flax side's own state over all steps, and compares leaves after the last step. False
+    gives the Flax side torch's state before every step, and compares leaves after each step.
+    optimizers: optax states to start from; without them both sides start with new optimizers.
     """
-    batch *= recipe.batch_splits  # every part of a batch has enough examples for a batch norm
-    recipe = dataclasses.replace(recipe, steps=steps)  # a falling learning rate falls within these steps
+    batch *= recipe.batch_splits  # a batch norm needs enough examples in every part of a batch
+    recipe = dataclasses.replace(
+        recipe, steps=steps
+    )  # so that a decaying learning rate decays in these steps
     recording = nnx.clone(flax_model)
     masks = record_masks(recording)
     task = build_task(recipe, recording)
@@ -56,8 +60,8 @@ def run_lockstep(
         state = state._replace(optimizers=cast)
     torch_optimizers = build_torch_optimizers(recipe, torch_model)
     for child, optimizer in torch_optimizers.items():
-        ours, theirs = child_of(flax_model, child), child_of(torch_model, child)
-        optimizer_to_torch(state.optimizers[child], ours, theirs, optimizer)
+        flax_child, torch_child = child_of(flax_model, child), child_of(torch_model, child)
+        optimizer_to_torch(state.optimizers[child], flax_child, torch_child, optimizer)
     reference = REFERENCE_STEPS[recipe.task](torch_model, torch_optimizers, **recipe.step_options)
     step = jax.jit(_with_masks(task.step, masks), compiler_options=compiler_options())
     rng = np.random.default_rng(seed)
@@ -69,24 +73,24 @@ def run_lockstep(
         noise = {
             name: np.asarray(value) for name, value in task.draw(jax.random.key(seed + number), batch).items()
         }
-        state, ours, drawn = step(state, jax.tree.map(jnp.asarray, arrays), noise)
+        state, flax_losses, drawn = step(state, jax.tree.map(jnp.asarray, arrays), noise)
         with given_masks(torch_model, drawn):
-            theirs = reference(
+            torch_losses = reference(
                 {name: to_torch_input(array) for name, array in arrays.items()},
                 {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
             )
-        for name in ours:
-            loss_error = max(loss_error, difference(np.asarray(ours[name]), to_numpy(theirs[name])))
+        for name, loss in flax_losses.items():
+            loss_error = max(loss_error, difference(np.asarray(loss), to_numpy(torch_losses[name])))
         if not free or number == steps - 1:
             new = state_errors(state, flax_model, torch_model, torch_optimizers)
             errors = {name: max(error, errors.get(name, 0.0)) for name, error in new.items()}
     return loss_error, errors
 
 
-def _with_masks(step: Any, masks: Masks) -> Any:
-    """The step, with the dropout masks that it drew as a third result.
+def _with_masks(step: Callable[..., Any], masks: Masks) -> Callable[..., Any]:
+    """A step that also returns its dropout masks: (state, losses, masks).
 
-    masks: the dict that the step's model fills.
+    masks: the dict that the model of the step fills.
     """
 
     def with_masks(state: TrainState, batch: Any, noise: Any) -> Any:
@@ -101,15 +105,16 @@ def state_from_torch(
     state: TrainState, flax_model: nnx.Module, torch_model: torch.nn.Module,
     optimizers: Mapping[str, Any],
 ) -> TrainState:  # fmt: skip
-    """The TrainState with everything that a torch model in training and its optimizers hold.
+    """The TrainState with the values of a torch model and of its optimizers.
 
-    optimizers: torch optimizers, or their state dicts, by child.
+    state: the TrainState to fill, which gives the types. optimizers: torch optimizers, or their state dicts,
+    by child.
     """
     arrays = {name: to_numpy(tensor) for name, tensor in torch_model.state_dict().items()}
     flat = leaves_to_flax(plan(flax_model), arrays)
 
     def filled(tree: Any) -> Any:
-        old = traverse_util.flatten_dict(tree)
+        old: Any = traverse_util.flatten_dict(tree)
         return traverse_util.unflatten_dict({path: jnp.asarray(flat[path], old[path].dtype) for path in old})
 
     states = {
@@ -127,11 +132,11 @@ def state_errors(
     state: TrainState, flax_model: nnx.Module, torch_model: torch.nn.Module,
     optimizers: Mapping[str, torch.optim.Optimizer],
 ) -> dict[str, float]:  # fmt: skip
-    """{leaf, or leaf and moment: difference} between a TrainState and a torch model in training."""
+    """{leaf, or "leaf:moment": difference} between a TrainState and a torch model with its optimizers."""
     flat = {**traverse_util.flatten_dict(state.params), **traverse_util.flatten_dict(state.buffers)}
-    ours = leaves_to_torch(plan(flax_model), {path: np.asarray(array) for path, array in flat.items()})
-    theirs = torch_model.state_dict()
-    errors = {name: difference(ours[name], to_numpy(theirs[name])) for name in theirs}
+    arrays = leaves_to_torch(plan(flax_model), {path: np.asarray(array) for path, array in flat.items()})
+    tensors = torch_model.state_dict()
+    errors = {name: difference(arrays[name], to_numpy(tensor)) for name, tensor in tensors.items()}
     for child, optimizer in optimizers.items():
         moments = moments_to_torch(state.optimizers[child], plan(child_of(flax_model, child)))
         for name, parameter in child_of(torch_model, child).named_parameters():

@@ -1,4 +1,4 @@
-"""Random weights for a comparison: no leaf is left at zero or one."""
+"""Random weights for a comparison, in which no leaf is all zeros or all ones."""
 
 import dataclasses
 import math
@@ -11,10 +11,7 @@ from train.tasks.models import build_model
 
 
 def random_values(recipe: Recipe, seed: int) -> dict[tuple, np.ndarray]:
-    """First weights with every leaf made random, by path.
-
-    Zeros and ones would hide leaves that are swapped.
-    """
+    """{path: array} of the recipe's model with every leaf random, because equal leaves would hide a swap."""
     model = build_model(dataclasses.replace(recipe, seed=seed))
     rng = np.random.default_rng(seed)
     variables = flat_variables(model).items()
@@ -22,11 +19,11 @@ def random_values(recipe: Recipe, seed: int) -> dict[tuple, np.ndarray]:
 
 
 def randomised(array: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
-    """The leaf without zeros and ones: positive variances, small counts, noise on biases and scales.
+    """A random array for a leaf: a positive variance, a small count, or the initial value with noise.
 
-    name: the last part of the leaf's path. A matrix that is random already stays, unless it is so small that
-    signals would vanish in a deep network, and differences with them. Such a matrix is scaled to
-    1 / sqrt(fan_in).
+    array: the initial value. name: the last part of the leaf's path. A matrix with random initial values
+    stays as it is, unless its standard deviation is so small that the activations of a deep network, and the
+    differences with them, would vanish. Such a matrix is scaled to the standard deviation 1 / sqrt(fan_in).
     """
     if np.issubdtype(array.dtype, np.integer):
         return rng.integers(1, 10, array.shape)

@@ -1,8 +1,8 @@
-"""What the modules of a model put out during a call, in the order of the calls.
+"""The outputs of all modules of a model during a call, in the order of the calls.
 
-In Flax the instances of one model get a subclass that reports its results, so no class of anyone is patched.
-`nnx.capture` serves less well: it wraps the methods of the classes themselves, misses a `__call__` that is
-inherited, fails for an `nnx.List` that is called itself, and loses the order of the calls (flax 0.12.8).
+In Flax the modules of one model get a subclass that reports its results, so no other model is affected.
+`nnx.capture` (flax 0.12.8) is not enough: it patches the classes, does not see an inherited `__call__`, fails
+for a called `nnx.List`, and loses the order of the calls.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ def report_calls(
     model: nnx.Module, report: Callable[[str, Any], None], *, method: str = "__call__",
     kind: type[nnx.Module] = nnx.Module,
 ) -> None:  # fmt: skip
-    """Makes the modules of a model report every result of a method: report(dotted path, result).
+    """Makes the modules of a model call report(dotted path, result) after every call of a method.
 
-    model: is changed; clone or merge one for the purpose. kind: the modules that report.
+    model: is changed; clone or merge one for the purpose. kind: the class of the modules that report.
     """
     for path, module in nnx.iter_modules(model):
         if isinstance(module, kind) and callable(getattr(type(module), method, None)):
@@ -40,7 +40,10 @@ def _reporting(cls: type, method: str, path: str, report: Callable[[str, Any], N
 
 
 def record_outputs(model: nnx.Module) -> dict[str, Any]:
-    """A dict that calls of the model fill: {dotted path: output} of every module, the root is ""."""
+    """A dict that calls of the model fill with {dotted path: output} of every module; the root is "".
+
+    model: is changed; clone or merge one for the purpose.
+    """
     outputs: dict[str, Any] = {}
     report_calls(model, outputs.__setitem__)
     return outputs
@@ -48,7 +51,7 @@ def record_outputs(model: nnx.Module) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def recorded_outputs(model: torch.nn.Module) -> Iterator[dict[str, Any]]:
-    """A context in which calls of a torch model fill the dict {dotted path: output}."""
+    """A context with a dict that calls of a torch model fill with {dotted path: output} of every module."""
     outputs: dict[str, Any] = {}
 
     def hook(name: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""The certificate as a value: its checks, its verdict, its table and its JSON."""
+"""The certificate as a value, with its table and its JSON."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,11 @@ from train.engine.run_folders import write_json
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: the largest difference, and where it was found."""
+    """One comparison.
+
+    error: the largest difference. tolerance: the largest allowed one. worst: the leaf or layer with the
+    largest difference.
+    """
 
     dtype: str
     name: str
@@ -28,7 +32,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer or leaf by its torch name: the differences of its output and of its gradient."""
+    """The differences of one layer or leaf, by its torch name.
+
+    forward: of the output of a layer. gradient: of the gradient of a parameter. None where there is none.
+    """
 
     dtype: str
     name: str
@@ -38,12 +45,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Certificate:
-    """How exactly a model and its twin agree. `passed` is the verdict; `str` gives the table.
+    """The result of the comparison of a model with its twin. `str` gives it as a table.
 
-    model, options, weights, seed: what was compared. steps, batch: the training steps, and their batch size.
-    versions: of the packages. checks: the comparisons. layers: the differences of every layer.
-    exempt: leaves with a true gradient of zero, left out of the check of the steps.
-    exports: {file: its difference from the Flax model, run in a process without this project}.
+    model, options, weights, seed: what was compared. steps, batch: the number of training steps, and their
+    batch size. versions: of the packages. checks: the comparisons. layers: the differences of every layer.
+    exempt: leaves with an exact gradient of zero, which the check of the steps does not compare.
+    exports: {exported file: its difference from the Flax model, in a process without this project}.
     """
 
     model: str
@@ -82,6 +89,7 @@ class Certificate:
         write_json(path, self.to_json())
 
     def __str__(self) -> str:
+        """The table as text."""
         from rich.console import Console
 
         console = Console(width=120, no_color=True, highlight=False)

@@ -1,4 +1,4 @@
-"""The table of trained models with their results and certificates, made from run folders."""
+"""The Markdown table of trained models with their results and certificates, from run folders."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from convert.twins import TWINS
 from convert.weights import flat_variables
 from train.engine.metrics import read_metrics
 from train.engine.progress import duration
-from train.engine.run_folders import read_recipe
+from train.engine.run_folders import read_recipe, write_text
 from train.tasks.models import abstract_model
 
 COLUMNS = (
@@ -20,24 +20,25 @@ COLUMNS = (
 )  # fmt: skip
 BEGIN, END = "<!-- table -->", "<!-- end -->"
 NOTE = (
-    "Errors are the largest in float64 of the certificate on the trained weights, against PyTorch: "
-    "max|a - b| / max(1, max|b|). Those marked * are of the small variant; those "
-    "marked † of steps that began from PyTorch's state each, since PyTorch itself, started one rounding "
-    "away, leaves PyTorch by more than 1e-10 there. "
-    "Export: the TorchScript file in a process of its own against the Flax model, in float32."
+    "The columns forward, gradient and 20 steps have the largest errors of the certificate in float64, on "
+    "the trained weights, compared with PyTorch: max|a - b| / max(1, max|b|). Errors marked * are of the "
+    "small variant. Errors marked † are of steps that each start from PyTorch's state: two PyTorch runs "
+    "of this model that start one rounding apart differ by more than 1e-10 after 20 steps. The column "
+    "export has the error of the TorchScript file, run in a separate process, compared with the Flax "
+    "model in float32."
 )
 
 
 def markdown(workdirs: Sequence[Path], old: str = "") -> str:
-    """The table of run folders that `to-torch` has been run on, as Markdown, in the order of the catalogue.
+    """The Markdown table of run folders that have been exported by `to-torch`, in the order of the catalogue.
 
-    old: an earlier table, whose rows of other models stay.
-    Errors: ValueError for a folder that holds no such run.
+    old: an earlier table, whose rows of other models are kept.
+    Errors: ValueError for a folder without an exported run.
     """
     new = [row(workdir) for workdir in workdirs]
-    made = {cells[0] for cells in new}
-    kept = [line.strip("| ").split(" | ") for line in old.splitlines() if line.startswith("| ")]
-    rows = new + [cells for cells in kept if cells[0] in TWINS.keys() - made]
+    models = {cells[0] for cells in new}
+    earlier = [line.strip("| ").split(" | ") for line in old.splitlines() if line.startswith("| ")]
+    rows = new + [cells for cells in earlier if cells[0] in TWINS.keys() - models]
     rows.sort(key=lambda cells: list(TWINS).index(cells[0]))
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{NOTE}\n"
@@ -90,12 +91,12 @@ def _errors(certificate: dict[str, Any]) -> list[str]:
 
 
 def write_table(workdirs: Sequence[Path], page: Path) -> None:
-    """Puts the table into a page, between its lines `<!-- table -->` and `<!-- end -->`.
+    """Writes the table into a page, between its lines `<!-- table -->` and `<!-- end -->`.
 
-    The rows of other models stay. Errors: ValueError for a page without these lines.
+    The rows of other models are kept. Errors: ValueError for a page without these lines.
     """
-    before, mark, rest = page.read_text().partition(BEGIN) if page.is_file() else ("", "", "")
+    before, begin, rest = page.read_text().partition(BEGIN) if page.is_file() else ("", "", "")
     old, end, after = rest.partition(END)
-    if not (mark and end):
-        raise ValueError(f"{page} has no lines {BEGIN} and {END} for the table to stand between")
-    page.write_text(f"{before}{BEGIN}\n{markdown(workdirs, old)}{END}{after}")
+    if not (begin and end):
+        raise ValueError(f"{page} has no lines {BEGIN} and {END}, between which the table is written")
+    write_text(page, f"{before}{BEGIN}\n{markdown(workdirs, old)}{END}{after}")

@@ -13,8 +13,8 @@ class Tolerances(NamedTuple):
     """The largest difference that each check allows.
 
     forward: of outputs, in evaluation and training mode, and of buffers. gradient: of the gradients of inputs
-    and of every parameter. steps: of parameters, buffers and moments after 20 optimizer steps; None where only
-    losses are checked. losses: of every loss of those steps.
+    and of every parameter. steps: of parameters, buffers and moments after 20 optimizer steps; None where
+    only losses are checked. losses: of every loss of those steps.
     """
 
     forward: float
@@ -30,11 +30,13 @@ TOLERANCES = {
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """max|a - b| / max(1, max|b|); infinite where shapes differ or a value is not a number."""
+    """max|a - b| / max(1, max|b|); infinite where shapes differ or a value is not finite, in either array."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
         return float("inf")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("inf")
     if not a.size:
         return 0.0
-    error = float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(b)))))
-    return error if np.isfinite(error) else float("inf")
+    with np.errstate(over="ignore"):  # finite values of opposite sign may be an infinite distance apart
+        return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(b)))))

@@ -1,4 +1,4 @@
-"""Exports are run alone: in a fresh process without this project, and compared with the Flax model."""
+"""The check of an export: a process without this project runs it, and its outputs must be those of Flax."""
 
 import subprocess
 import sys
@@ -18,10 +18,10 @@ from convert.formats import Format
 from convert.twins import Example
 
 BATCH_SIZES = (1, 2, 7)
-LONGER = 4  # elastic axes are also checked with so many more positions
+LONGER = 4  # elastic axes are also checked with this many more positions
 REFUSED = ("flax_models", "torch_models", "train", "convert", "benchmarks", "jax", "flax")
 
-# The program of the fresh process. argv: the export, the inputs, the file for the outputs.
+# The program of the separate process. argv: the export, the inputs, the file for the outputs.
 _PROGRAM = f"""
 import importlib.abc, sys
 class Refuse(importlib.abc.MetaPathFinder):
@@ -40,23 +40,23 @@ with torch.no_grad():
 
 
 class ExportError(ValueError):
-    """An export does not load, or does not give what the Flax model gives."""
+    """An export does not load, or its outputs differ from those of the Flax model."""
 
 
 def check_export(
     path: Path, form: Format, flax_module: nnx.Module, examples: Sequence[Example], *, seed: int = 0
 ) -> float:
-    """The largest difference between an export, run alone, and the Flax module.
+    """The largest difference between the outputs of an export, run on its own, and of the Flax module.
 
     Both get the same random inputs, with several batch sizes, and with two lengths where an axis is elastic.
-    Errors: ExportError where the file does not load alone, or a difference is above the float32 tolerance.
+    Errors: ExportError for a file that does not load, and for a difference above the float32 tolerance.
     """
     rng = np.random.default_rng(seed)
     sizes = [(batch, 0) for batch in BATCH_SIZES]
     if any(example.elastic for example in examples):
         sizes.append((BATCH_SIZES[1], LONGER))
     calls = [[as_dtype(example.draw(rng, *size), np.float32) for example in examples] for size in sizes]
-    theirs = run_alone(path, form, calls)
+    exported = run_alone(path, form, calls)
     flax_module.eval()
     graph, variables = nnx.split(flax_module)
 
@@ -66,9 +66,9 @@ def check_export(
         return model(*inputs)
 
     with jax.default_matmul_precision("highest"):
-        ours = [call(variables, inputs) for inputs in calls]
+        expected = [call(variables, inputs) for inputs in calls]
     flax_module.train()
-    error = max(output_difference(y, t) for y, t in zip(ours, theirs, strict=True))
+    error = max(output_difference(y, t) for y, t in zip(expected, exported, strict=True))
     allowed = TOLERANCES["float32"].forward
     if error > allowed:
         raise ExportError(f"{path} differs from the Flax model by {error:.1e}, more than {allowed:.0e}")
@@ -78,7 +78,7 @@ def check_export(
 def run_alone(path: Path, form: Format, calls: Sequence[Sequence[np.ndarray]]) -> list[Any]:
     """The outputs of an export for each list of inputs, from a process that cannot import this project.
 
-    Errors: ExportError where the file does not load there.
+    calls: the inputs of each call, channels last. Errors: ExportError for a file that does not load there.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder) / "inputs.pt", Path(folder) / "outputs.pt"

@@ -1,4 +1,4 @@
-"""TorchScript: a model as a file that runs in PyTorch, in Python or in C++. The only user of torch.jit."""
+"""TorchScript: a file that runs in PyTorch, in Python or in C++. Only this module uses torch.jit."""
 
 import warnings
 from pathlib import Path
@@ -14,15 +14,16 @@ def load(path):
 
 
 def export_torchscript(module: torch.nn.Module, path: Path) -> Path:
-    """Writes a torch module, in evaluation mode, as TorchScript, and returns the path.
+    """The path, to which the torch module is written as TorchScript in evaluation mode.
 
-    The exported model takes and returns channels-first tensors of any batch size.
+    The exported model takes and returns channels-first tensors of any batch size. The file appears whole or
+    not at all.
     """
     training = module.training
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # this export is about torch.jit
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated
         torch.jit.script(module.eval()).save(str(part))
     part.replace(path)
     module.train(training)

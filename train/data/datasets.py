@@ -1,7 +1,7 @@
 """DATASETS: every data set by name. Nothing here imports jax or tensorflow-datasets.
 
-Embedded sets are made of what comes with scikit-learn, or of numbers that stand here; they need no
-network. The others are the upstream sets of tensorflow-datasets, and the user's own files.
+Embedded sets need no network: scikit-learn ships their data, or this package does. The others are the
+upstream sets of tensorflow-datasets, and the user's own files.
 """
 
 from collections.abc import Sequence
@@ -12,35 +12,35 @@ from typing import Literal
 from train.lookup import look_up
 
 KINDS = {
-    "image": "labelled pictures",
+    "image": "labelled images",
     "table": "rows of numbers x and y",
     "curves": "the heights of curves",
     "series": "a time series",
     "forecast": "a time series",
     "text": "words",
     "tagged": "tagged sentences",
-    "pair": "pictures of two domains",
+    "pair": "images of two domains",
 }
-
+"""The kinds of data that a task can take, and what an error message calls them."""
 
 Shape = tuple[int, int, int]
 """Height, width and channels of an image."""
 Fit = Literal["resize", "crop"]
-"""How an image gets another shape: it is resampled, or cut and padded."""
+"""How an image gets another shape: "resize" resamples it, "crop" crops and pads it."""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One data set.
 
-    kind: one of KINDS. also: further kinds that the set can be read as.
+    about: one line for --list. kind: one of KINDS. also: further kinds that the set can be read as.
     reader: "module:function" of the function that takes a ReadRequest and returns the Data.
-    builder: what the TFDS reader builds: "module:class" of an embedded builder, or the name of an upstream set.
+    builder: for the TFDS reader: "module:class" of an embedded builder, or the name of an upstream set.
     splits: the builder's slices for training and for testing, in TFDS's notation.
     shape: (height, width, channels) of an image in uint8; None where the sizes of the images differ.
-    argument: the word for what a user writes after the name, as PATH in name:PATH. default: the argument
-    where the user gives none. sizes: the whole numbers that the argument may be.
-    embedded: the set to use without network.
+    classes: the names of the classes. argument: the placeholder of the argument that a user writes after the
+    name, as PATH in name:PATH. default: the argument where the user gives none. sizes: the integers that the
+    argument may be. embedded: the name of the embedded set that replaces this one without network.
     """
 
     about: str
@@ -58,21 +58,22 @@ class Dataset:
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        """All kinds that the set can be read as."""
         return (self.kind, *self.also)
 
     @property
     def is_embedded(self) -> bool:
-        """Whether its builder is one of ours, which needs no network."""
+        """Whether this package has the builder of the set, so that it needs no network."""
         return ":" in self.builder
 
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What a reader is asked for.
+    """The arguments of a reader.
 
-    name: the set as the user writes it, such as "photos:96". argument: what follows the colon, or the row's
+    name: the set as the user writes it, such as "photos:96". argument: the part after the colon, or the row's
     default. kind: one of KINDS. data_dir: the folder that keeps data sets. shape: (H, W, C) of the images
-    that the model takes; None where nobody has said which. fit: how images get that shape
+    that the model takes; None where neither the set nor the caller gives one. fit: how images get that shape
     (`images.fit_image`).
     """
 
@@ -93,16 +94,16 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 DATASETS: dict[str, Dataset] = {
     "digits": Dataset(
-        "1,797 real handwritten digits of scikit-learn, 8x8 brought to 28x28; 1,500 train, 297 test",
+        "1,797 real handwritten digits of scikit-learn, 8x8 enlarged to 28x28; 1,500 train, 297 test",
         "image", builder="train.data.readers.digits:Digits", shape=(28, 28, 1), classes=DIGITS,
     ),
     "digits_on_photos": Dataset(
-        "those digits, coloured, on patches of two real photographs, 32x32; 6,000 train, 1,188 test",
+        "the same digits, coloured, on patches of two real photographs, 32x32; 6,000 train, 1,188 test",
         "image", builder="train.data.readers.digits_on_photos:DigitsOnPhotos", shape=(32, 32, 3),
         classes=DIGITS,
     ),
     "photos": Dataset(
-        "patches of two real photographs, photos:SIZE pixels (64); 2,000 train, 400 test",
+        "patches of two real photographs, photos:SIZE pixels per side (64); 2,000 train, 400 test",
         "image", builder="train.data.readers.photos:Photos", shape=(64, 64, 3), classes=("china", "flower"),
         argument="SIZE", default="64", sizes=PHOTO_SIZES,
     ),
@@ -111,11 +112,11 @@ DATASETS: dict[str, Dataset] = {
         "image", builder="mnist", shape=(28, 28, 1), classes=DIGITS, embedded="digits",
     ),
     "fashion_mnist": Dataset(
-        "Zalando's pictures of clothes; 60,000 train, 10,000 test",
+        "Zalando's images of clothes; 60,000 train, 10,000 test",
         "image", builder="fashion_mnist", shape=(28, 28, 1), classes=FASHION, embedded="digits",
     ),
     "cifar10": Dataset(
-        "the CIFAR-10 pictures, 32x32; 50,000 train, 10,000 test",
+        "the CIFAR-10 images, 32x32; 50,000 train, 10,000 test",
         "image", builder="cifar10", shape=(32, 32, 3), classes=CIFAR10, embedded="digits_on_photos",
     ),
     "cats_vs_dogs": Dataset(
@@ -124,11 +125,11 @@ DATASETS: dict[str, Dataset] = {
         splits=("train[:90%]", "train[90%:]"),
     ),
     "folder": Dataset(
-        "folder:PATH, your own pictures: a folder per class, or such folders under train/ and test/",
+        "folder:PATH, your own images: one folder per class, either in PATH or in PATH/train and PATH/test",
         "image", reader="train.data.readers.folder:read_folder", argument="PATH",
     ),
     "csv": Dataset(
-        "csv:PATH, your own numbers: the last column is the label 0 or 1, the target, or the series",
+        "csv:PATH, your own numbers: the last column is the label (0 or 1), the target, or the series",
         "table", reader="train.data.readers.series:read_csv", argument="PATH", also=("series", "forecast"),
     ),
     "iris_petals": Dataset(
@@ -139,11 +140,11 @@ DATASETS: dict[str, Dataset] = {
         "15 points near a line, one x and one y", "table", reader="train.data.readers.tables:points",
     ),
     "polynomial": Dataset(
-        "y = 0.9 + 0.5x + 3x^2 + 2.4x^3 at x ~ N(0, 1), drawn anew every step",
+        "y = 0.9 + 0.5x + 3x^2 + 2.4x^3 at x ~ N(0, 1), new values of x in every step",
         "table", reader="train.data.readers.tables:polynomial",
     ),
     "curves": Dataset(
-        "a painter's curves a x^2 + a - 1 at 15 places, a ~ U(1, 2), drawn anew every step",
+        "a painter's curves a x^2 + a - 1 at 15 positions, a ~ U(1, 2), new values of a in every step",
         "curves", reader="train.data.readers.tables:curves",
     ),
     "random_pairs": Dataset(
@@ -151,44 +152,45 @@ DATASETS: dict[str, Dataset] = {
         "table", reader="train.data.readers.tables:random_pairs",
     ),
     "airline_passengers": Dataset(
-        "passengers of international airlines in the 144 months from 1949 to 1960; the first 70 % to train",
+        "passengers of international airlines in the 144 months from 1949 to 1960; 70 % train, 30 % test",
         "forecast", reader="train.data.readers.series:airline_passengers",
     ),
     "sonnet": Dataset(
         "the 113 trigrams of Shakespeare's second sonnet", "text", reader="train.data.readers.text:sonnet",
     ),
     "text": Dataset(
-        "text:PATH, your own text: words are what stands between white space",
+        "text:PATH, your own text: white space separates the words",
         "text", reader="train.data.readers.text:read_text", argument="PATH",
     ),
     "tagged_sentences": Dataset(
-        "two sentences with the part of speech of every word; a third to test on",
+        "two sentences with the part of speech of every word; a third one to test on",
         "tagged", reader="train.data.readers.tagged:tagged_sentences",
     ),
     "tagged": Dataset(
-        "tagged:PATH, your own sentences: one a line, its words as word/TAG",
+        "tagged:PATH, your own sentences: one per line, every word as word/TAG",
         "tagged", reader="train.data.readers.tagged:read_tagged", argument="PATH",
     ),
     "digits_to_photos": Dataset(
-        "unpaired: white digits on black (a) and coloured ones on photographs (b), 32x32; 6,000 / 1,188",
+        "unpaired: white digits on black (a), coloured ones on photos (b), 32x32; 6,000 train, 1,188 test",
         "pair", reader="train.data.readers.pairs:digits_to_photos", shape=(32, 32, 3),
     ),
     "photo_patches": Dataset(
-        "unpaired: patches of one real photograph (a) and of another (b), 32x32; 1,000 train, 200 test",
+        "unpaired: patches of one real photograph (a), of another one (b), 32x32; 1,000 train, 200 test",
         "pair", reader="train.data.readers.pairs:photo_patches", shape=(32, 32, 3),
     ),
     "folders": Dataset(
-        "folders:A,B, two folders of your own pictures, unpaired: loose, or under train/ and test/",
+        "folders:A,B, two folders of your own unpaired images, which may have subfolders train/ and test/",
         "pair", reader="train.data.readers.pairs:read_folders", argument="A,B",
     ),
 }  # fmt: skip
 
 
 def find_dataset(name: str) -> Dataset:
-    """The row of a set as a user writes it, "mnist" or "folder:pictures/cats".
+    """The row of a set.
 
-    Its shape is that of the argument where that is a size. ValueError with near matches for an unknown
-    name, and where an argument is missing, superfluous or none of those possible.
+    name: as a user writes it, "mnist" or "folder:images/cats". An argument that is a size gives the shape.
+    Errors: ValueError with near matches for an unknown name, and for an argument that is missing, that the
+    set does not take, or that is out of range.
     """
     base, colon, argument = name.partition(":")
     dataset = look_up(DATASETS, base, "dataset")
@@ -209,5 +211,5 @@ def find_dataset(name: str) -> Dataset:
 
 
 def dataset_argument(name: str) -> str:
-    """What is written after the colon, or its default: "PATH" of "folder:PATH", "64" of "photos"."""
+    """The part after the colon, or its default: "PATH" for "folder:PATH", "64" for "photos"."""
     return name.partition(":")[2] or find_dataset(name).default or ""

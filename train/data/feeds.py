@@ -1,10 +1,10 @@
-"""Batches as a pure function of (seed, step): a run that starts at any step sees those of a whole run.
+"""Batches as a pure function of (seed, step), so that a resumed run gets the batches of an uninterrupted one.
 
-Data that fits lives on the device as it is (images as uint8), and a step gathers its rows inside jit. What is
-made afresh is made there too. What does not fit comes through Grain, a batch a step.
+Data that fits into memory is kept on the device as it is (images as uint8), and a step gathers its rows
+inside jit. Generated data is generated inside jit too. Larger data is streamed by Grain, one batch per step.
 
-The loop asks a feed twice. Outside jit, `inputs` gives the arrays that a call of some steps takes, as its
-argument; inside, `batch` makes of them the batch of one step.
+The loop calls a feed twice. Outside jit, `inputs` returns the arrays that a call of several steps takes as
+its argument. Inside jit, `batch` returns the batch of one step from these arrays.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +21,21 @@ import numpy as np
 from train.data.random_keys import ORDER, epoch_order, rng_key
 from train.data.sources import Arrays, Data, Generated, Source, read_source, split_size
 
+if TYPE_CHECKING:
+    from grain import DatasetIterator
+
 Batch = dict[str, jax.Array]
 
-IN_MEMORY_LIMIT = 1 << 30  # bytes of a source that is read into memory rather than streamed
-GENERATED_EPOCH = 100  # steps that count as an epoch where there is no end of examples
+IN_MEMORY_LIMIT = 1 << 30  # bytes of the largest source that is read into memory rather than streamed
+GENERATED_EPOCH = 100  # steps per epoch of generated data, which has no last example
 
 
 class Feed:
     """Batches of one split.
 
-    batch_size: examples a step. size: examples there are, None where they are made afresh.
-    steps_per_epoch: whole batches only; the examples left over take part in another epoch's order.
-    refresh_every: steps after which `inputs` must be asked again, None for never; a call of many steps never
+    batch_size: examples per step. size: the number of examples, None for generated data.
+    steps_per_epoch: the number of full batches; the order of the next epoch includes the remaining examples.
+    refresh_every: steps after which `inputs` must be called again, None for never; a call of many steps never
     crosses a multiple of it.
     """
 
@@ -42,21 +45,25 @@ class Feed:
     refresh_every: int | None = None
 
     def inputs(self, step: int, length: int) -> Any:
-        """The device arrays (a pytree) that a call of `length` steps from `step` on takes as its argument."""
+        """The device arrays (a pytree) that a call of `length` steps, the first one `step`, takes."""
         raise NotImplementedError
 
-    def batch(self, inputs: Any, step) -> Batch:
-        """The batch of one step, {name: (batch_size, ...)}; pure, inside jit, with `step` traced."""
+    def batch(self, inputs: Any, step: Any) -> Batch:
+        """The batch of one step, {name: (batch_size, ...)}; a pure function that jit traces.
+
+        step: an int or a traced integer.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends what runs beside the loop; the feed can be used again, and starts it anew."""
+        """Stops the threads or processes that read ahead. A later call of `inputs` starts them again."""
 
 
 class InMemory(Feed):
-    """All examples on the device, in a new order every epoch, or as they come.
+    """All examples on the device, in a new order every epoch, or in their own order.
 
-    arrays: {name: (N, ...)}. A batch_size of None takes all N in every step, as they come.
+    arrays: {name: (N, ...)}. batch_size: None takes all N in every step, in their own order.
+    unaligned: as in `Data`.
     """
 
     def __init__(
@@ -70,7 +77,8 @@ class InMemory(Feed):
         self.whole = batch_size is None
         self.refresh_every = self.steps_per_epoch if shuffle and not self.whole else None
         self._arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
-        self._epoch, self._order = -1, None
+        self._epoch = -1
+        self._order: jax.Array | None = None
 
     def inputs(self, step: int, length: int) -> dict[str, Any]:
         if self.refresh_every is None:
@@ -81,7 +89,7 @@ class InMemory(Feed):
             self._epoch, self._order = epoch, epoch_order(self.seed, epoch, self.size)
         return {"arrays": self._arrays, "order": self._order}
 
-    def batch(self, inputs: dict[str, Any], step) -> Batch:
+    def batch(self, inputs: dict[str, Any], step: Any) -> Batch:
         if self.whole:
             return inputs["arrays"]
         start = step % self.steps_per_epoch * self.batch_size
@@ -90,9 +98,9 @@ class InMemory(Feed):
                 name: jax.lax.dynamic_slice_in_dim(array, start, self.batch_size)
                 for name, array in inputs["arrays"].items()
             }
-        orders = dict.fromkeys(inputs["arrays"], inputs["order"])
-        # A reversed random order is as random as the order, and pairs the rows anew in every epoch.
-        orders |= dict.fromkeys(self._unaligned, inputs["order"][::-1])
+        order = inputs["order"]
+        # A reversed random order is as random as the order, and gives new pairs of rows in every epoch.
+        orders = {name: order[::-1] if name in self._unaligned else order for name in inputs["arrays"]}
         return {
             name: array[jax.lax.dynamic_slice(orders[name], (start,), (self.batch_size,))]
             for name, array in inputs["arrays"].items()
@@ -100,57 +108,58 @@ class InMemory(Feed):
 
 
 class GeneratedFeed(Feed):
-    """Examples made inside jit from (seed, step); an epoch is a matter of counting."""
+    """Examples generated inside jit from (seed, step); every GENERATED_EPOCH steps count as an epoch."""
 
-    def __init__(self, fresh: Generated, *, batch_size: int, seed: int):
+    def __init__(self, data: Generated, *, batch_size: int, seed: int):
         self.batch_size, self.size, self.steps_per_epoch = batch_size, None, GENERATED_EPOCH
-        self.seed, self._generate = seed, fresh.generate
+        self.seed, self._generate = seed, data.generate
 
     def inputs(self, step: int, length: int) -> tuple[()]:
         return ()
 
-    def batch(self, inputs: tuple[()], step) -> Batch:
+    def batch(self, inputs: tuple[()], step: Any) -> Batch:
         return self._generate(jax.random.fold_in(rng_key(self.seed, ORDER), step), self.batch_size)
 
 
 class Streaming(Feed):
-    """A source through Grain: read and decoded ahead of the step, in threads or in worker processes.
+    """A source that Grain reads and decodes ahead of the step, in threads or in worker processes.
 
-    The order is Grain's, not that of `InMemory`: a permutation that is computed index by index.
+    The order differs from that of `InMemory`: Grain computes its permutation index by index.
     """
 
     refresh_every = 1
 
     def __init__(self, source: Source, *, size: int, batch_size: int, shuffle: bool, seed: int, workers: int):
-        import grain  # takes two seconds, and only this needs it
+        import grain  # the import takes two seconds, and only streaming needs it
 
         self.batch_size, self.size, self.steps_per_epoch = batch_size, size, size // batch_size
         self.workers = workers
         examples = grain.MapDataset.source(source)[:size]
         if shuffle:
-            # Grain adds the epoch to its seed, so seeds that follow one another would share epochs.
+            # Grain adds the epoch to its seed, so consecutive seeds would give the same orders.
             mixed = np.random.SeedSequence((seed % 2**64, ORDER)).generate_state(1)[0]
             examples = examples.shuffle(int(mixed))
         whole = examples[: self.steps_per_epoch * batch_size]
         self._batches = whole.batch(batch_size, drop_remainder=True).repeat()
-        self._iterator: Iterator[Batch] | None = None
+        self._iterator: DatasetIterator[dict[str, np.ndarray]] | None = None
         self._next = -1
 
     def inputs(self, step: int, length: int) -> Batch:
-        assert length == 1, "streamed data comes a step at a time"
-        starting = self._iterator is None or step != self._next
-        if starting:
+        assert length == 1, "a call of streamed data is one step"
+        iterator = self._iterator
+        starting = iterator is None or step != self._next
+        if iterator is None or step != self._next:
             self.close()
-            self._iterator = self._iterate(step)
-        # Grain starts its processes when it is asked for the first batch.
-        with _uninterrupted() if starting and self.workers else contextlib.nullcontext():
-            batch = next(self._iterator)
+            iterator = self._iterator = self._iterate(step)
+        # Grain starts its processes when the first batch is requested.
+        with _ignoring_ctrl_c() if starting and self.workers else contextlib.nullcontext():
+            batch = next(iterator)
         self._next = step + 1
-        if self.workers:  # out of the shared memory of the workers, which an array may outlive
+        if self.workers:  # a copy, because the array may live longer than the workers' shared memory
             batch = {name: np.array(value) for name, value in batch.items()}
         return jax.device_put(batch)
 
-    def batch(self, inputs: Batch, step) -> Batch:
+    def batch(self, inputs: Batch, step: Any) -> Batch:
         return inputs
 
     def close(self) -> None:
@@ -158,17 +167,17 @@ class Streaming(Feed):
             self._iterator.close()
         self._iterator, self._next = None, -1
 
-    def _iterate(self, step: int) -> Iterator[Batch]:
+    def _iterate(self, step: int) -> "DatasetIterator[dict[str, np.ndarray]]":
         import grain
 
-        # Grain's own default holds 500 elements ahead, and an element here is a batch.
+        # Grain's default buffer of 500 elements is too large: an element here is a batch.
         threads = 1 if self.workers else min(8, os.cpu_count() or 1)
         reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
         batches = self._batches[step:].to_iter_dataset(reading)
         if self.workers:
             from absl import flags
 
-            if not flags.FLAGS.is_parsed():  # Grain asks absl's flags, which only absl's own main parses
+            if not flags.FLAGS.is_parsed():  # Grain reads absl's flags, which only absl's app.run parses
                 flags.FLAGS.mark_as_parsed()
             options = grain.MultiprocessingOptions(num_workers=self.workers, per_worker_buffer_size=1)
             batches = batches.mp_prefetch(options)
@@ -176,12 +185,13 @@ class Streaming(Feed):
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C, which reaches all of a terminal: the loop answers it for them.
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """A context in which this process ignores Ctrl-C, so that processes that it starts inherit this.
 
-    They inherit it from this process, which ignores it meanwhile: their own code would come too late.
+    A terminal sends Ctrl-C to all its processes, and the loop must stop the workers itself. A handler in a
+    worker's own code would be set too late.
     """
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+    if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main one only
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -191,7 +201,7 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class _Rows(Source):
+class _ArraySource(Source):
     """Arrays as a source."""
 
     def __init__(self, arrays: Arrays):
@@ -212,31 +222,31 @@ def make_feed(
     data: Data | Arrays | Source | Generated, *, batch_size: int | None, shuffle: bool, seed: int,
     take: int | None = None, streaming: bool = False, workers: int = 0, limit: int = IN_MEMORY_LIMIT,
 ) -> Feed:  # fmt: skip
-    """The feed that suits a split (a Data stands for its training split).
+    """The feed of a split: `InMemory`, `GeneratedFeed` or `Streaming`.
 
-    batch_size: None for all of the data in every step. take: the first so many examples only. stream: through
-    Grain even where the data fits; a source of more than `limit` bytes always is. workers: processes that
-    read ahead, 0 for threads.
-    Errors: ValueError where a batch does not fit, or what is asked for has no meaning for this data.
+    data: a split, or a Data, whose training split is used. batch_size: None for all examples in every step.
+    take: use only this many examples, the first ones. streaming: stream even data that fits into memory;
+    sources larger than `limit` bytes are always streamed. workers: processes that read ahead, 0 for threads.
+    Errors: ValueError for a batch size out of range, and for options that this data does not support.
     """
     split = data.train if isinstance(data, Data) else data
     unaligned = data.unaligned if isinstance(data, Data) else frozenset[str]()
     if isinstance(split, Generated):
         if batch_size is None or batch_size < 1:
-            raise ValueError(f"data that is made afresh needs a batch_size of at least 1, got {batch_size}")
+            raise ValueError(f"generated data needs a batch_size of at least 1, got {batch_size}")
         if take is not None or streaming:
-            raise ValueError("data that is made afresh has no first examples to take, and nothing to stream")
+            raise ValueError("generated data has no end: it takes neither `take` nor `streaming`")
         return GeneratedFeed(split, batch_size=batch_size, seed=seed)
     if isinstance(split, dict) and streaming:
         if unaligned:
-            raise ValueError("two domains are paired anew every epoch, in memory: they cannot be streamed")
-        split = _Rows(split)
+            raise ValueError("unpaired images of two domains are shuffled in memory and cannot be streamed")
+        split = _ArraySource(split)
     count = split_size(split)
     size = count if take is None else min(take, count)
-    if batch_size is not None and not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must be from 1 to the data set's {size} examples, got {batch_size}")
     if size < 1:
         raise ValueError("the data set has no examples")
+    if batch_size is not None and not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size must be from 1 to the data set's {size} examples, got {batch_size}")
     if workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}")
     if isinstance(split, Source):
@@ -244,7 +254,8 @@ def make_feed(
         if streaming or nbytes > limit:
             if batch_size is None:
                 raise ValueError(
-                    f"all of the data in every step needs it in memory, and it takes {nbytes:,} bytes"
+                    f"batch_size None needs all of the data in memory, but these {nbytes:,} bytes are "
+                    "streamed: give a batch_size"
                 )
             return Streaming(
                 split, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, workers=workers

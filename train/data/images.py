@@ -1,5 +1,6 @@
-"""Pictures on the host: opened, and brought to a model's shape. PIL alone, so that every machine agrees."""
+"""Images on the host: decoded, and resized to a model's shape, by PIL alone, so that results are portable."""
 
+import math
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
@@ -12,63 +13,67 @@ from train.data.sources import Arrays, Source
 
 @dataclass(frozen=True)
 class ImageSource(Source):
-    """Labelled pictures that are decoded when they are asked for, and brought to `shape`.
+    """Labelled images that are decoded on access and brought to `shape`.
 
-    shape: (H, W, C), None as long as nobody has said which. fit: as in `fit_image`.
+    shape: (H, W, C); None until `load_data` sets it, where the images differ in size. fit: as in `fit_image`.
     """
 
     shape: Shape | None
     fit: Fit
 
     def load_image(self, index: int) -> tuple[Image.Image, int]:
-        """One picture as it is, L or RGB, and its label."""
+        """One image in its own size, mode L or RGB, and its label."""
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, label = self.load_image(index)
-        return {"image": fit_image(image, self.shape, self.fit), "label": np.int32(label)}
+        return {"image": fit_image(image, self._known_shape, self.fit), "label": np.int32(label)}
 
     @property
     def nbytes(self) -> int:
-        return len(self) * (int(np.prod(self.shape)) + np.dtype(np.int32).itemsize)
+        return len(self) * (math.prod(self._known_shape) + np.dtype(np.int32).itemsize)
+
+    @property
+    def _known_shape(self) -> Shape:
+        assert self.shape is not None, "examples are read after load_data has set the shape"
+        return self.shape
 
 
 def open_image(file: str | IO[bytes]) -> Image.Image:
-    """A decoded picture, the right way up, in mode L or RGB; transparency is dropped.
+    """A decoded image in mode L or RGB, turned as its EXIF data says; transparency is dropped.
 
-    Errors: whatever PIL raises where the file is broken; ValueError where it has more than 8 bits a channel.
+    Errors: what PIL raises for a broken file; ValueError for more than 8 bits per channel.
     """
     with Image.open(file) as image:
         mode = _target_mode(image)
         ImageOps.exif_transpose(image, in_place=True)
-        # PIL warns of a palette whose transparency it would drop, unless that becomes a channel first.
+        # PIL warns when it converts a palette with transparency directly; by way of RGBA it does not.
         return (image.convert("RGBA") if "transparency" in image.info else image).convert(mode)
 
 
 def check_image(file: str | IO[bytes]) -> Shape:
-    """Reads a picture through, as `open_image` would, and raises what it would; returns its shape."""
+    """The shape of an image file. Decodes all of it, and raises what `open_image` would raise."""
     with Image.open(file) as image:
         width, height = image.size
         channels = 1 if _target_mode(image) == "L" else 3
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        image.draft(
-            image.mode, (max(1, width // 8), max(1, height // 8))
-        )  # a JPEG at an eighth: twice as fast
+        # PIL decodes a JPEG at an eighth of its size twice as fast.
+        image.draft(image.mode, (max(1, width // 8), max(1, height // 8)))
         image.load()
     return (width, height, channels) if turned else (height, width, channels)
 
 
 def _target_mode(image: Image.Image) -> Literal["L", "RGB"]:
     if image.mode.startswith(("I", "F")):
-        raise ValueError(f"mode {image.mode} has more than 8 bits a channel")
+        raise ValueError(f"mode {image.mode} has more than 8 bits per channel")
     return "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
 
 
 def fit_image(image: Image.Image, shape: Shape, fit: Fit = "resize") -> np.ndarray:
-    """An L or RGB picture as (H, W, C) uint8, C of 1 or 3.
+    """An image of mode L or RGB as an array (H, W, C) uint8, C being 1 or 3.
 
-    fit: "resize" resamples it (bicubic) to cover (H, W) and cuts the middle out; "crop" leaves its scale,
-    cuts the middle out and puts zeros where it is too small.
+    fit: "resize" resamples the image (bicubic) to cover (H, W) and crops it centrally; "crop" keeps its
+    scale, crops it centrally and pads it with zeros where it is too small.
     """
     height, width, channels = shape
     image = image.convert("L" if channels == 1 else "RGB")
@@ -82,7 +87,7 @@ def fit_image(image: Image.Image, shape: Shape, fit: Fit = "resize") -> np.ndarr
 
 
 def fit_arrays(arrays: Arrays, shape: Shape, fit: Fit = "resize") -> Arrays:
-    """{"image": (N, h, w, c) uint8, ...} with its images brought to (H, W, C)."""
+    """The arrays with "image" (N, h, w, c) uint8 brought to (N, H, W, C). fit: as in `fit_image`."""
     images = arrays["image"]
     if images.shape[1:] == tuple(shape):
         return arrays
@@ -93,5 +98,5 @@ def fit_arrays(arrays: Arrays, shape: Shape, fit: Fit = "resize") -> Arrays:
 
 
 def to_pil_image(image: np.ndarray) -> Image.Image:
-    """(H, W, 1) or (H, W, 3) uint8 as a picture of mode L or RGB."""
+    """An array (H, W, 1) or (H, W, 3) uint8 as an image of mode L or RGB."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

@@ -13,12 +13,12 @@ from train.data.sources import Data
 def load_data(
     name: str, data_dir: Path, *, kind: str, shape: Shape | None = None, fit: Fit = "resize"
 ) -> Data:
-    """The splits of a data set and what is known of it.
+    """The splits of a data set and its facts.
 
     kind: what the task takes, one of KINDS. shape: (H, W, C) of an image as the model takes it; None keeps
     the shape of the set. fit: how images get that shape (`images.fit_image`).
-    Labelled images come as {"image": (N, H, W, C) uint8, "label": (N,) int32}, or as a Source of such examples.
-    Errors: ValueError where the set is unknown, is of another kind, or cannot be read. The message says what
+    Labelled images are {"image": (N, H, W, C) uint8, "label": (N,) int32}, or a Source of such examples.
+    Errors: ValueError for a set that is unknown, is of another kind, or cannot be read. The message says what
     to do, or which other set to use.
     """
     dataset = find_dataset(name)
@@ -28,24 +28,26 @@ def load_data(
     module, function = dataset.reader.split(":")
     request = ReadRequest(name, dataset_argument(name), kind, data_dir, shape or dataset.shape, fit)
     data: Data = getattr(importlib.import_module(module), function)(request)
-    train, test = (_fitted(split, request) for split in (data.train, data.test))
+    train, test = (_fit_split(split, request) for split in (data.train, data.test))
     return data._replace(train=train, test=test)
 
 
-def _fitted(split: Any, request: ReadRequest) -> Any:
-    """A split whose labelled images have the shape that was asked for; other splits as they are."""
+def _fit_split(split: Any, request: ReadRequest) -> Any:
+    """The split with its labelled images in the requested shape; other splits unchanged."""
     if isinstance(split, ImageSource):
-        return replace(split, shape=_checked(request.shape or split.shape, request), fit=request.fit)
+        return replace(split, shape=_check_shape(request.shape or split.shape, request), fit=request.fit)
     if isinstance(split, dict) and "image" in split:
-        shape = _checked(request.shape or split["image"].shape[1:], request)
+        shape = _check_shape(request.shape or split["image"].shape[1:], request)
         return fit_arrays(split, shape, request.fit)
     return split
 
 
-def _checked(shape: Any, request: ReadRequest) -> Shape:
+def _check_shape(shape: Any, request: ReadRequest) -> Shape:
+    """The shape. Errors: ValueError where there is none, or where its channels are not 1 or 3."""
     if shape is None:
         raise ValueError(
-            f"the images of {request.name} differ in size: give the size to which they are brought"
+            f"the images of {request.name} differ in size: give the size to which they are resized "
+            "(--image-size)"
         )
     if shape[2] not in (1, 3):
         raise ValueError(f"images have 1 or 3 channels, got the shape {tuple(shape)}")

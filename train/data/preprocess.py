@@ -1,8 +1,8 @@
-"""Preprocessing of tabular data, fitted on the training split alone: scikit-learn's, by name.
+"""scikit-learn's preprocessing by name, fitted on the training split alone.
 
     train, test, fitted = preprocess(["standardize", "pca:10"], train, test)
 
-Source: sklearn.preprocessing and sklearn.decomposition. Nothing here imports them before it fits.
+Source: sklearn.preprocessing and sklearn.decomposition, which are imported only when `preprocess` is called.
 """
 
 import math
@@ -11,52 +11,57 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.data.transforms.syntax import ParsedTransform, TransformKind, parse_step, side
+from train.data.transforms.syntax import ParsedTransform, TransformKind, parse_step, read_size
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
 def _read_components(count: str | None = None) -> tuple:
-    return (None if count is None else side(count),)
+    return (None if count is None else read_size(count),)
 
 
 PREPROCESSING: dict[str, TransformKind] = {
-    "center": TransformKind("center", "less the mean of each column", lambda: ()),
+    "center": TransformKind("center", "subtract the mean of each column", lambda: ()),
     "scale": TransformKind("scale",
-        "each column to [-1, 1] by its minimum and maximum; a constant one to -1", lambda: ()),
+        "scale each column to [-1, 1] by its minimum and maximum; a constant column becomes -1", lambda: ()),
     "standardize": TransformKind("standardize",
-        "each column to mean 0 and deviation 1; a constant one to 0", lambda: ()),
-    "pca": TransformKind("pca[:K]", "the K directions of most variance; all where not given", _read_components),
+        "scale each column to mean 0 and deviation 1; a constant column becomes 0", lambda: ()),
+    "pca": TransformKind("pca[:K]",
+        "project onto the K directions of most variance; without K, onto all", _read_components),
     "whiten": TransformKind("whiten[:K]",
-        "the same, each to variance 1: covariance is the identity", _read_components),
+        "the same, and scale each direction to variance 1: the covariance is the identity", _read_components),
 }  # fmt: skip
 
 
 def parse_preprocessing(names: Sequence[str]) -> tuple[ParsedTransform, ...]:
-    """("center", "pca:10") -> steps. ValueError for what PREPROCESSING does not have."""
+    """The steps of names such as ("center", "pca:10"). ValueError for a name that is not in PREPROCESSING."""
     return tuple(parse_step(PREPROCESSING, name, "preprocessing") for name in names)
 
 
 def preprocess(
     names: Sequence[str], train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, "Pipeline"]:
-    """Both splits, (N, D) or (N, H, W, C), preprocessed in the order of the names, and the fitted pipeline.
+    """(train, test, the fitted pipeline): both splits after the steps, in the order of their names.
 
-    Images are flattened to (N, H·W·C) for it, and come back in their shape unless the number of columns
-    changed: then as (N, K). float64 stays, smaller numbers become float32, larger integers float64.
-    ValueError where scikit-learn refuses the data, or where whitening would divide by rounding noise.
+    train, test: (N, D) or (N, H, W, C). Images are flattened to (N, H·W·C). They get their shape back unless
+    the number of columns has changed; then the result is (N, K). float64 stays float64, smaller types become
+    float32, larger integers float64.
+    Errors: ValueError where scikit-learn refuses the data, or whitening would divide by rounding noise.
     """
     from sklearn.pipeline import make_pipeline
 
     train, test = np.asarray(train), np.asarray(test)
     if train.ndim < 2 or train.shape[1:] != test.shape[1:]:
-        raise ValueError(f"preprocessing takes two arrays (N, ...) alike, got {train.shape} and {test.shape}")
+        raise ValueError(
+            f"preprocessing takes two arrays (N, ...) whose rows have the same shape, got {train.shape} and "
+            f"{test.shape}"
+        )
     steps = [_estimator(step) for step in parse_preprocessing(names)]
     fitted = make_pipeline(*steps or ["passthrough"])
     try:
         rows, test_rows = _rows(train, least=2), _rows(test, least=1)
-        with np.errstate(divide="ignore", invalid="ignore"):  # shares of no variance at all
+        with np.errstate(divide="ignore", invalid="ignore"):  # the explained ratio of a total variance of 0
             new_train = fitted.fit_transform(rows)
         new_test = fitted.transform(test_rows)
     except (TypeError, ValueError) as error:
@@ -70,11 +75,11 @@ def preprocess(
 
 
 def _rows(array: np.ndarray, least: int) -> np.ndarray:
-    """(N, ...) of any finite numbers, N at least so many -> (N, D) floats that hold them."""
+    """The array (N, ...) as floats (N, D). ValueError for fewer than `least` rows, NaN or infinity."""
     from sklearn.utils import check_array
 
     rows = array.reshape(len(array), math.prod(array.shape[1:]))
-    dtype = np.promote_types(array.dtype, np.float32)
+    dtype: Any = np.promote_types(array.dtype, np.float32)
     return check_array(rows, dtype=dtype, ensure_min_samples=least)
 
 
@@ -93,9 +98,9 @@ def _estimator(step: ParsedTransform) -> Any:
 
 
 def _check_whitening(step: Any) -> None:
-    """ValueError where a whitened direction has no variance: dividing by it makes noise of variance 1.
+    """ValueError where a whitened direction has no variance: the division would give noise of variance 1.
 
-    The rounding of a covariance's eigenvalues is D·eps of the largest; what lies below is not variance.
+    The eigenvalues of a covariance have a rounding error of D·eps times the largest; smaller ones count as 0.
     """
     if not getattr(step, "whiten", False):
         return

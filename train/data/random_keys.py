@@ -1,4 +1,4 @@
-"""The independent random keys that one seed stands for, and the order of an epoch."""
+"""The independent random keys of a seed, and the order of the examples in an epoch."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ ORDER, NOISE, IMAGES, AUGMENT = range(4)
 
 
 def rng_key(seed: int, use: int) -> jax.Array:
-    """The key of a seed for one of the uses."""
+    """The key of a seed for one of the uses, such as ORDER."""
     return jax.random.fold_in(jax.random.key(seed), use)
 
 

@@ -1,4 +1,4 @@
-"""What a data set is after it was read: arrays, a source of examples, or a function that generates them."""
+"""The forms of data in a program: arrays, a source of examples, or a function that generates them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ Arrays = dict[str, np.ndarray]
 class Source:
     """Examples that are read one by one, for data that does not fit into memory.
 
-    Access is random, and an index always gives the same example. A source is pickled into worker processes,
-    so a subclass holds what to open and not what is open.
+    Access is random, and an index always gives the same example. Worker processes get a pickled copy, so a
+    subclass keeps the names of its files, not open files.
     """
 
     def __len__(self) -> int:
@@ -46,8 +46,8 @@ class Data(NamedTuple):
     """A data set.
 
     meta: facts of the set, written as JSON into the run folder; labelled images have {"classes": [...]}.
-    unaligned: names of arrays whose rows do not belong to the rows of the others, as the second domain of
-    unpaired images. A feed gives them an order of their own.
+    unaligned: the names of arrays whose rows do not correspond to the rows of the other arrays, such as the
+    second domain of unpaired images. A feed gives them another order.
     """
 
     train: Arrays | Source | Generated
@@ -119,7 +119,7 @@ def _narrow(array: np.ndarray) -> np.ndarray:
 
 
 def as_data(data: Any) -> Data:
-    """A Data from what a caller has.
+    """The Data of arrays that a caller has.
 
     data: a Data; a dict of arrays of one length; a tuple (inputs, targets); or a tuple (train, test) of two
     dicts. Labels that are integers become the classes "0", "1" ... of `meta`.
@@ -133,8 +133,8 @@ def as_data(data: Any) -> Data:
         if not split or len(set(lengths.values())) != 1 or not min(lengths.values()):
             raise ValueError(f"the arrays of a split have one row per example each, got {lengths}")
     meta: dict[str, Any] = {}
-    label = splits[0].get("label")
-    if label is not None and np.issubdtype(label.dtype, np.integer):
+    label = splits[0].get("label", splits[0].get("y"))
+    if label is not None and label.ndim == 1 and np.issubdtype(label.dtype, np.integer):
         meta["classes"] = [str(number) for number in range(int(label.max()) + 1)]
     return Data(splits[0], splits[1] if len(splits) > 1 else None, meta)
 

@@ -15,12 +15,17 @@ ADJUSTABLE = {
 }  # fmt: skip
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Writes values as JSON; the file appears whole or not at all."""
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, which appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
+    part.write_text(text)
     part.replace(path)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes values as a JSON file, which appears whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def read_recipe(workdir: Path) -> Recipe:

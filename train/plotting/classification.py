@@ -1,4 +1,4 @@
-"""What a classifier says of a split: the confusion matrix and a page of images."""
+"""The plots of a classifier's predictions: the confusion matrix, and images with their predictions."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from train.plotting.figures import figure
 
 
 def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Counts (C, C), actual class by predicted class, the numbers written where they are few."""
+    """Plots counts (C, C), actual class by predicted class, with the numbers for up to 20 classes."""
     size = max(5, 0.45 * len(classes))
     with figure(path, 1, 1, (size, size)) as (axes,):
         axes.imshow(counts, cmap="Blues")
@@ -26,12 +26,15 @@ def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
 
 
 def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], path: Path) -> None:
-    """(N, H, W, 1 or 3) uint8, each below its title, which is green where right and red where wrong."""
+    """Plots images (N, H, W, 1 or 3) uint8 with their titles.
+
+    titles: (title, whether the prediction is correct) of each image; correct titles are green, others red.
+    """
     columns = min(8, len(images))
     rows = math.ceil(len(images) / columns)
     with figure(path, rows, columns, (1.35 * columns, 1.55 * rows)) as axes:
-        for place in axes:
-            place.axis("off")
-        for place, image, (title, right) in zip(axes, images, titles, strict=False):
-            place.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-            place.set_title(title, fontsize=7, color="tab:green" if right else "tab:red")
+        for axis in axes:
+            axis.axis("off")
+        for axis, image, (title, correct) in zip(axes, images, titles, strict=False):
+            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(title, fontsize=7, color="tab:green" if correct else "tab:red")

@@ -1,4 +1,4 @@
-"""Curves over the steps of a run, of one run or of several."""
+"""Plots of metrics over the steps of one run or of several."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ from train.plotting.figures import figure
 
 
 def save_curves(records: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, title: str) -> None:
-    """Plots these metrics of the records over the steps, with the accuracies on an axis of their own."""
+    """Plots these metrics of the records over the steps, with the accuracies in a separate plot."""
     groups = [[n for n in names if n.endswith("accuracy")], [n for n in names if not n.endswith("accuracy")]]
     groups = [group for group in reversed(groups) if group]
     with figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
-        for place, group in zip(axes, groups, strict=True):
-            draw_curves(place, records, group)
-            place.set(title=title)
+        for axis, group in zip(axes, groups, strict=True):
+            draw_curves(axis, records, group)
+            axis.set(title=title)
 
 
 def draw_curves(axes: Any, records: Sequence[Mapping[str, float]], names: Iterable[str]) -> None:
@@ -37,11 +37,11 @@ def save_comparison(
     import matplotlib.image
 
     with figure(path, 2, len(runs), (6 * len(runs), 9), heights=(2, 5)) as axes:
-        curves, sheets = axes[: len(runs)], axes[len(runs) :]
-        for place, below, (title, records, sheet) in zip(curves, sheets, runs, strict=True):
+        curve_axes, grid_axes = axes[: len(runs)], axes[len(runs) :]
+        for curve_axis, grid_axis, (title, records, grid) in zip(curve_axes, grid_axes, runs, strict=True):
             losses = (name for record in records for name in record if name.endswith("loss"))
-            draw_curves(place, records, dict.fromkeys(losses))
-            place.set_title(title, fontsize=9)
-            below.axis("off")
-            if sheet is not None:
-                below.imshow(matplotlib.image.imread(sheet), cmap="gray")
+            draw_curves(curve_axis, records, dict.fromkeys(losses))
+            curve_axis.set_title(title, fontsize=9)
+            grid_axis.axis("off")
+            if grid is not None:
+                grid_axis.imshow(matplotlib.image.imread(grid), cmap="gray")

@@ -1,4 +1,4 @@
-"""Figures of matplotlib: made, saved as PNG and closed."""
+"""matplotlib figures that are saved as PNG files and closed."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,10 @@ def figure(
     path: Path, rows: int, columns: int, size: tuple[float, float], projection: str | None = None,
     heights: Sequence[float] | None = None,
 ) -> Iterator[Any]:  # fmt: skip
-    """The axes of a new figure of so many rows and columns, in a flat array; size in inches.
+    """A context with the axes of a new figure, in a flat array; at its end the figure is saved and closed.
 
-    projection: matplotlib's, "3d" for points in space. heights: of the rows, one to another. Saved as PNG
-    and closed afterwards.
+    rows, columns: of the grid of axes. size: (width, height) in inches. projection: "3d" for points in space.
+    heights: the ratios of the row heights.
     """
     import matplotlib
 

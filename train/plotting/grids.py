@@ -29,6 +29,6 @@ def save_grid(
         row, column = divmod(index, columns)
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         grid[top : top + height, left : left + width] = image
-    sheet = Image.fromarray(grid.squeeze(-1) if channels == 1 else grid)
+    image = Image.fromarray(grid.squeeze(-1) if channels == 1 else grid)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(path)
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path)

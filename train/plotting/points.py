@@ -1,4 +1,4 @@
-"""Points of data and what a model says of them: fits, decision boundaries, latents, series and words."""
+"""Plots of data and of a model's outputs for them: fits, decision boundaries, latents, curves and series."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from train.plotting.figures import figure
 
 
 def save_fit(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """Points and the curve through the predictions; all (N,)."""
+    """Plots points (x, y) and the curve of the predictions at x; all are (N,)."""
     order = np.argsort(x)
     with figure(path, 1, 1, (6, 4)) as (axes,):
         axes.scatter(x, y, s=18, label="data")
@@ -20,7 +20,7 @@ def save_fit(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, path: Path) ->
 
 
 def save_scatter(target: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """Predictions over targets, both (N,), and the line on which they are equal."""
+    """Plots predictions over targets, both (N,), and the line where they are equal."""
     with figure(path, 1, 1, (5, 5)) as (axes,):
         axes.scatter(target, predicted, s=8)
         axes.axline((0, 0), slope=1, color="C1")
@@ -31,7 +31,11 @@ def save_boundary(
     x: np.ndarray, label: np.ndarray, decide: Callable[[np.ndarray], np.ndarray], path: Path,
     names: Sequence[str],
 ) -> None:  # fmt: skip
-    """Points of the plane (N, 2), labels (N,) 0 or 1, and where `decide`, a probability, is 0.5."""
+    """Plots points (N, 2), coloured by their labels (N,) of 0 or 1, and the decision boundary.
+
+    decide: the probability (M,) of class 1 at points (M, 2); the boundary is where it is 0.5. names: of both
+    coordinates.
+    """
     low, high = x.min(0), x.max(0)
     margin = 0.1 * (high - low)
     grids = np.meshgrid(*(np.linspace(a - m, b + m, 200) for a, b, m in zip(low, high, margin, strict=True)))
@@ -45,9 +49,8 @@ def save_boundary(
 
 
 def save_latents(latents: np.ndarray, labels: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Latents (N, 2) or (N, 3) as points, coloured by class; labels (N,) are numbers of the classes."""
-    deep = latents.shape[1] == 3
-    with figure(path, 1, 1, (7, 6), "3d" if deep else None) as (axes,):
+    """Plots latents (N, 2) or (N, 3), coloured by class. labels: (N,), the indices into `classes`."""
+    with figure(path, 1, 1, (7, 6), "3d" if latents.shape[1] == 3 else None) as (axes,):
         for number, name in enumerate(classes):
             axes.scatter(*latents[labels == number].T, color=f"C{number}", s=10, label=name)
         axes.set(**{f"{axis}label": f"latent {n}" for n, axis in enumerate("xyz"[: latents.shape[1]])})
@@ -55,22 +58,23 @@ def save_latents(latents: np.ndarray, labels: np.ndarray, classes: Sequence[str]
             axes.figure.legend(frameon=False, loc="outside right center", markerscale=2)
 
 
-def save_curve_bundle(places: np.ndarray, curves: np.ndarray, bounds: Any, path: Path) -> None:
-    """Curves (N, P) over their places (P,), and the two (2, P) between which they should run."""
+def save_curve_bundle(positions: np.ndarray, curves: np.ndarray, bounds: Any, path: Path) -> None:
+    """Plots curves (N, P) over their positions (P,), and their lower and upper bounds (2, P)."""
     with figure(path, 1, 1, (7, 4.5)) as (axes,):
-        axes.fill_between(places, *bounds, color="0.9")
-        axes.plot(places, curves.T, color="C0", alpha=0.35, lw=1)
+        axes.fill_between(positions, *bounds, color="0.9")
+        axes.plot(positions, curves.T, color="C0", alpha=0.35, lw=1)
         for bound, name in zip(bounds, ("lower bound", "upper bound"), strict=True):
-            axes.plot(places, bound, "--", lw=2, label=name)
+            axes.plot(positions, bound, "--", lw=2, label=name)
         axes.legend(frameon=False)
 
 
 def save_forecast(
     series: np.ndarray, predicted: np.ndarray, ahead: np.ndarray, held: int, path: Path, name: str
 ) -> None:
-    """A series (T,), the predictions of its last values, and what is forecast after it, which may be none.
+    """Plots a series (T,), the predictions of its last values, and a forecast of the values after it.
 
-    held: the position from which values were held out of the training.
+    ahead: the forecast (S,); S may be 0. held: the position of the first value that is not used for training.
+    name: of the values.
     """
     steps = len(series)
     with figure(path, 1, 1, (9, 4)) as (axes,):

@@ -88,7 +88,7 @@ class Recipe:
     shuffle: bool = True
     """Draw a new order of the examples in every epoch."""
     take: int | None = None
-    """Train on the first so many examples only."""
+    """Train only on this many examples, the first ones."""
     preprocess: tuple[str, ...] = ()
     """Steps fitted on the whole training split, such as standardize or pca:10; see --list."""
     streaming: Annotated[bool, tyro.conf.arg(aliases=["--stream"])] = False
@@ -149,6 +149,11 @@ class Recipe:
     def image_settings(self) -> ImageSettings:
         """How images are read and transformed; the settings of other data change nothing."""
         return ImageSettings()
+
+    @property
+    def differentiated_twice(self) -> frozenset[str]:
+        """The children whose gradient the loss contains, so that a step differentiates them twice."""
+        return frozenset()
 
     @property
     def step_options(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from train.recipes.base import Capability, ImageRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencodeRecipe(ImageRecipe):
-    """Reconstructing images in [-1, 1] from a latent code."""
+    """Reconstructing images in [-1, 1] from their latents."""
 
     task: ClassVar[str] = "autoencode"
     kinds: ClassVar[tuple[str, ...]] = ("image",)
@@ -85,6 +85,10 @@ class GANRecipe(ImageRecipe):
     @property
     def batch_splits(self) -> int:
         return self.critic_steps
+
+    @property
+    def differentiated_twice(self) -> frozenset[str]:
+        return frozenset({"discriminator"}) if self.gradient_penalty else frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def _on_colour_digits(model: str, real: dict[str, Any] | None = None, **fields: 
 
 def _on_photos(model: str, **fields: Any) -> ClassifyRecipe:
     """A large classifier on patches of two photographs."""
-    fields = {"epochs": 1, "expect": "minutes on two cores; tells the photographs apart", **fields}
+    fields = {"epochs": 1, "expect": "distinguishes the two photographs, in minutes on two cores", **fields}
     return ClassifyRecipe(
         model=model, dataset="photos", batch_size=32, transforms=CENTRED, test_transforms=CENTRED, **fields
     )
@@ -105,7 +105,7 @@ _RECIPES = [
     ),
     RegressRecipe(
         model="two_layer_net", dataset="random_pairs", batch_size=None, steps=20, log_every=1, loss="sse",
-        optimizer=SGD(lr=1e-6), expect="after 20 steps less than a tenth of the first loss",
+        optimizer=SGD(lr=1e-6), expect="a loss below a tenth of the first one, after 20 steps",
     ),
     # Multilayer perceptrons
     _on_digits(
@@ -146,7 +146,7 @@ _RECIPES = [
     *(_forecaster(f"{cell}_regressor") for cell in ("lstm", "rnn", "gru")),
     LanguageRecipe(
         model="ngram_lm", dataset="sonnet", batch_size=1, shuffle=False, epochs=100, log_every=113,
-        optimizer=SGD(lr=1e-2, weight_decay=1e-5), expect="a mean loss of 0.07; predicts on after so gazed",
+        optimizer=SGD(lr=1e-2, weight_decay=1e-5), expect="a mean loss of 0.07; continues so gazed with on",
     ),
     TagRecipe(
         model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
@@ -160,41 +160,42 @@ _RECIPES = [
     ),
     _autoencoder("vae", 100, epochs=300, loss="vae", expect="a test loss of 27, in half a minute"),
     # Adversarial, on the embedded digits; the values for mnist are those of the models' sources
-    _gan("gan", epochs=300, expect="digits with specks, most of them recognised, in minutes"),
-    _gan("lsgan", epochs=300, loss="least_squares", expect="digits with specks, fainter, in minutes"),
+    _gan("gan", epochs=300, expect="digits with noise, most of them recognisable, in minutes"),
+    _gan("lsgan", epochs=300, loss="least_squares", expect="digits with noise, fainter, in minutes"),
     _gan(
         "dcgan", real={"epochs": 5}, epochs=120,
-        expect="nine in ten samples are digits that a person recognises, in 6 minutes on two cores",
+        expect="nine in ten samples are readable digits, in 6 minutes on two cores",
     ),
     GANRecipe(
-        model="dcgan64", dataset="photos", batch_size=16, epochs=16, loss="probability", latent_distribution="normal",
-        instance_noise=0.5, **_both(_adam(2e-4)), expect="sky, leaves and petals, in 10 minutes on two cores",
+        model="dcgan64", dataset="photos", batch_size=16, epochs=16, loss="probability",
+        latent_distribution="normal", instance_noise=0.5, **_both(_adam(2e-4)),
+        expect="sky, leaves and petals, in 10 minutes on two cores",
         overrides={"cats_vs_dogs": {"batch_size": 128, "epochs": 5, "instance_noise": None}},
     ),
     _gan(
         "mlp_gan", real={"epochs": 200, "sample_every": 400}, epochs=300, batch_size=64,
         loss="half_probability", latent_distribution="normal", optimizer=_adam(2e-4),
-        expect="digits with a fine grain, in 3 minutes",
+        expect="digits with fine-grained noise, in 3 minutes",
     ),
     GANRecipe(
-        model="painter_gan", dataset="curves", batch_size=64, steps=10_000, loss="minimax", latent_distribution="normal",
-        **_both(Adam(lr=1e-4)), expect="curves between the bounds, in seconds",
+        model="painter_gan", dataset="curves", batch_size=64, steps=10_000, loss="minimax",
+        latent_distribution="normal", **_both(Adam(lr=1e-4)), expect="curves between the bounds, in seconds",
     ),
     _gan(
         "wgan", epochs=130, batch_size=160, loss="wasserstein", critic_steps=5, weight_clip=0.01,
-        optimizer=RMSprop(lr=2e-4), expect="half of them digits, in 5 minutes",
+        optimizer=RMSprop(lr=2e-4), expect="half of the samples are digits, in 5 minutes",
         real={"batch_size": 320, **_both(RMSprop(lr=5e-5))},
     ),
     _gan(
         "wgan_gp", epochs=100, batch_size=160, loss="wasserstein", critic_steps=5, gradient_penalty=10.0,
-        optimizer=Adam(lr=2e-4, betas=(0.0, 0.9)), expect="soft digits, in 5 minutes",
+        optimizer=Adam(lr=2e-4, betas=(0.0, 0.9)), expect="blurred digits, in 5 minutes",
         real={"batch_size": 320, **_both(Adam(lr=1e-4, betas=(0.0, 0.9)))},
     ),
     _gan("cgan", epochs=120, expect="a row of digits for every class, in 6 minutes"),
-    # CycleGAN: Zhu et al. 2017. It is narrow on the embedded pair; on folders of images it is as in the paper.
+    # CycleGAN: Zhu et al. 2017. It is narrow on the embedded pair, and as in the paper on folders of images.
     CycleGANRecipe(
         model="cyclegan", dataset="digits_to_photos", options={"width": 16, "blocks": 3}, batch_size=2,
-        steps=2000, expect="digits without their photographs, and coloured digits on dark grounds, in 2 minutes",
+        steps=2000, expect="digits without photographs, and coloured digits on a dark ground, in 2 minutes",
         overrides={
             "folders": {
                 "options": {}, "image_size": 256, "batch_size": 1, "epochs": 200, "steps": None,

@@ -77,8 +77,9 @@ def check_options(recipe: Recipe, cls: type[nnx.Module]) -> None:
 
 
 def abstract_model(recipe: Recipe) -> Any:
-    """The recipe's model with shapes in place of arrays."""
+    """The recipe's model with shapes in place of arrays. Errors: as `build_model`."""
     cls = find_model(recipe.model)
+    check_options(recipe, cls)
     return nnx.eval_shape(lambda: cls(**recipe.options, rngs=nnx.Rngs(0)))
 
 

@@ -1,13 +1,18 @@
-"""The base of the embedded TFDS builders: labelled images of one shape, in a fixed order."""
+"""The base class of the embedded TFDS builders: labelled images of one shape, in a fixed order."""
+
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+Example = tuple[int, dict[str, Any]]
+"""The key of an example in TFDS, and its {"image": ..., "label": ...}."""
+
 
 class EmbeddedImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Images `image_shape` in uint8 with integer labels. A subclass generates the examples.
+    """uint8 images of the shape `image_shape` with integer labels. A subclass generates the examples.
 
-    encoding: how TFDS stores an image; "bytes" keeps it as one string of bytes.
+    encoding: how TFDS stores an image; "bytes" stores it as one string of bytes.
     """
 
     encoding = "bytes"

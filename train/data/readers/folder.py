@@ -1,10 +1,10 @@
-"""`folder:PATH`: the user's own pictures, one folder per class.
+"""`folder:PATH`: the user's own images, one folder per class.
 
-    PATH/cat/1.jpg  PATH/dog/1.jpg                      every tenth file of a class, by name, is to test
-    PATH/train/cat/1.jpg  PATH/test/cat/2.jpg ...       the splits as they stand
+    PATH/cat/1.jpg  PATH/dog/1.jpg                      every tenth file of a class, by name, is for testing
+    PATH/train/cat/1.jpg  PATH/test/cat/2.jpg ...       the splits as given
 
-Hidden files and notes (.txt, .md, .csv, .json) are passed over. Everything else must be a picture that can be
-read, and all are read through once before training begins: nothing is left out in silence.
+Hidden files and notes (.txt, .md, .csv, .json) are ignored. Every other file must be a readable image. All
+files are decoded once before training begins, so that a broken file is an error and is not skipped silently.
 """
 
 import os
@@ -20,12 +20,12 @@ from train.data.images import ImageSource, check_image, open_image
 from train.data.sources import Data
 
 NOTES = {".txt", ".md", ".csv", ".json"}
-NAMED = 5  # broken files that an error names
+MAX_NAMED = 5  # broken files that an error names
 
 
 @dataclass(frozen=True)
 class ImageFiles(ImageSource):
-    """Picture files and the numbers of their classes."""
+    """Image files and the numbers of their classes."""
 
     files: tuple[str, ...]
     labels: tuple[int, ...]
@@ -36,16 +36,16 @@ class ImageFiles(ImageSource):
     def load_image(self, index: int) -> tuple[Image.Image, int]:
         try:
             return open_image(self.files[index]), self.labels[index]
-        except Exception as error:  # PIL raises all kinds
+        except Exception as error:  # PIL raises exceptions of many types
             raise ValueError(f"{self.files[index]} cannot be read any more: {error}") from None
 
 
 def read_folder(request: ReadRequest) -> Data:
-    """Pictures as sources that decode on access; classes are the folders' names, sorted.
+    """The images as sources that decode on access; the classes are the folders' names, sorted.
 
-    Their shape is that of the files where all have one, None where not.
-    Errors: ValueError where the folder is laid out otherwise, or holds files that are no pictures: the first
-    five, why, and how many.
+    The shape of the sources is the common shape of all files, or None where they differ.
+    Errors: ValueError for another layout of the folder, and for files that are not images; the message names
+    the first five with the reasons, and counts them.
     """
     root = Path(request.argument)
     if not root.is_dir():
@@ -53,9 +53,9 @@ def read_folder(request: ReadRequest) -> Data:
     folders, _ = folder_contents(root)
     if {"train", "test"} <= {folder.name for folder in folders}:
         train, test = _classes(root / "train"), _classes(root / "test")
-        if strange := sorted(test.keys() - train.keys()):
+        if unknown := sorted(test.keys() - train.keys()):
             raise ValueError(
-                f"{root / 'test'} has classes that {root / 'train'} has not: {', '.join(strange)}"
+                f"{root / 'test'} has classes that are not in {root / 'train'}: {', '.join(unknown)}"
             )
     else:
         classes = _classes(root)
@@ -68,7 +68,7 @@ def read_folder(request: ReadRequest) -> Data:
 
 
 def folder_contents(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The subfolders and the files that count, by name."""
+    """(the subfolders, the files that should be images), sorted by name."""
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     files = [path for path in paths if path.is_file() and path.suffix.lower() not in NOTES]
     return [path for path in paths if path.is_dir()], files
@@ -77,38 +77,39 @@ def folder_contents(folder: Path) -> tuple[list[Path], list[Path]]:
 def _classes(root: Path) -> dict[str, list[Path]]:
     folders, loose = folder_contents(root)
     if not folders:
-        raise ValueError(f"{root} has no folders: pictures are expected in one folder per class")
+        raise ValueError(f"{root} has no folders: images are expected in one folder per class")
     if loose:
-        raise ValueError(f"{loose[0]} is in no class: pictures are expected in one folder per class")
+        raise ValueError(f"{loose[0]} is in no class: images are expected in one folder per class")
     classes = {}
     for folder in folders:
         deeper, classes[folder.name] = folder_contents(folder)
         if deeper:
             raise ValueError(f"{deeper[0]} is a folder in a class's folder: classes are one level deep")
         if not classes[folder.name]:
-            raise ValueError(f"{folder} has no pictures")
+            raise ValueError(f"{folder} has no images")
     return classes
 
 
 def check_images(files: Iterable[Path]) -> Shape | None:
-    """Reads all files through; their common shape, None where they differ. ValueError for what is broken."""
+    """The common shape of all files, None where they differ. ValueError for files that are not images."""
     files = list(files)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results = list(threads.map(_shape_or_fault, files))
+    shapes = {result for result in results if not isinstance(result, str)}
     faults = [
         f"{file} ({fault})" for file, fault in zip(files, results, strict=True) if isinstance(fault, str)
     ]
     if faults:
-        more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
-        named = ", ".join(faults[:NAMED])
-        raise ValueError(f"{len(faults)} of {len(files)} files cannot be read as pictures: {named}{more}")
-    return results[0] if len(set(results)) == 1 else None
+        more = f" and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
+        named = ", ".join(faults[:MAX_NAMED])
+        raise ValueError(f"{len(faults)} of {len(files)} files cannot be read as images: {named}{more}")
+    return shapes.pop() if len(shapes) == 1 else None
 
 
 def _shape_or_fault(file: Path) -> Shape | str:
     try:
         return check_image(str(file))
-    except Exception as error:  # PIL raises all kinds
+    except Exception as error:  # PIL raises exceptions of many types
         return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

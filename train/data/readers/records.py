@@ -1,14 +1,14 @@
-"""Data sets as TFDS keeps them, in ArrayRecord files: the embedded ones, which are prepared on first use, and
-the upstream ones.
+"""Data sets in TFDS's ArrayRecord files: embedded ones, which are prepared on first use, and upstream ones.
 
-Reading needs no TensorFlow: `as_data_source` deserializes without it, and images are decoded here, by PIL.
-Preparing an upstream set does need it: that is what the extra `[tfds]` is for.
+Reading needs no TensorFlow: `as_data_source` deserialises without it, and PIL decodes the images here. Only
+preparing an upstream set needs TensorFlow; the extra `[tfds]` installs it.
 """
 
 import contextlib
 import importlib
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,10 @@ from train.data.sources import Data, read_source
 
 @dataclass(frozen=True)
 class Records(ImageSource):
-    """One split of a prepared set. Each process opens its files for itself."""
+    """One split of a prepared set. Each process opens the files itself.
+
+    directory: of the prepared set. split: a slice in TFDS's notation.
+    """
 
     directory: str
     split: str
@@ -33,9 +36,8 @@ class Records(ImageSource):
         import tensorflow_datasets as tfds
 
         with _quiet_tfds():
-            builder = tfds.builder_from_directory(self.directory)
-            features: Any = builder.info.features
-            encoded = isinstance(features["image"], tfds.features.Image)
+            builder: Any = tfds.builder_from_directory(self.directory)  # Any: its methods lose their types
+            encoded = isinstance(builder.info.features["image"], tfds.features.Image)
             decoders = {"image": tfds.decode.SkipDecoding()} if encoded else None
             return builder.as_data_source(self.split, decoders=decoders)
 
@@ -53,29 +55,32 @@ class Records(ImageSource):
 
 
 def read_records(request: ReadRequest) -> Data:
-    """The splits of a set that has a builder: arrays where its images have one shape, sources where not.
+    """The splits of a set that has a builder: arrays where its images have one shape, sources otherwise.
 
-    Errors: ValueError where the set is not prepared and cannot be: what to install, or which embedded
-    set to use.
+    Errors: ValueError for a set that is not prepared and cannot be prepared; the message says what to
+    install, or which embedded set to use.
     """
     name, data_dir = request.name, request.data_dir
     dataset = find_dataset(name)
-    # TFDS takes over a second to import and logs through absl, so both wait until data is read.
     with _quiet_tfds():
         if dataset.is_embedded:
             builder = _embedded_builder(dataset, request.argument, data_dir)
         else:
             builder = _upstream_builder(name, dataset, data_dir)
-    sources = [Records(dataset.shape, "resize", str(builder.data_path), split) for split in dataset.splits]
-    splits = [read_source(source, len(source)) for source in sources] if dataset.shape else sources
-    return Data(*splits, {"classes": list(dataset.classes)})
+    sources = [
+        Records(shape=dataset.shape, fit="resize", directory=str(builder.data_path), split=split)
+        for split in dataset.splits
+    ]
+    train, test = [read_source(source, len(source)) for source in sources] if dataset.shape else sources
+    return Data(train, test, {"classes": list(dataset.classes)})
 
 
 @contextlib.contextmanager
-def _quiet_tfds():
+def _quiet_tfds() -> Iterator[None]:
+    """A context in which TFDS neither prints, nor logs, nor shows progress bars."""
     import logging
 
-    import tensorflow_datasets as tfds
+    import tensorflow_datasets as tfds  # takes over a second, so it is imported when data is read
 
     tfds.display_progress_bar(False)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,7 +89,7 @@ def _quiet_tfds():
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
+        with open(os.devnull, "w") as devnull, contextlib.redirect_stdout(devnull):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -102,7 +107,7 @@ def _embedded_builder(dataset: Dataset, argument: str, data_dir: Path) -> Any:
     except OSError as error:
         if not builder.is_prepared():
             raise ValueError(f"cannot prepare {builder.name} in {data_dir}: {error}") from None
-        builder = build(**options)  # another run was the first to have it ready, and it is the same
+        builder = build(**options)  # another process has prepared the same files meanwhile
     return builder
 
 
@@ -111,7 +116,7 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
 
     advice = f"use the embedded set: --dataset {dataset.embedded}" if dataset.embedded else "see --list"
     prepared = sorted((Path(data_dir) / dataset.builder).glob("**/dataset_info.json"))
-    if prepared:  # read from its own metadata, without TensorFlow
+    if prepared:  # its metadata describe it, so TensorFlow is not needed
         builder = tfds.builder_from_directory(prepared[-1].parent)
         if getattr(builder.info.file_format, "value", None) != "array_record":
             raise ValueError(
@@ -130,7 +135,7 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
         _check_network(builder.info.homepage)
         builder.download_and_prepare()
         return builder
-    except Exception as error:  # TFDS lets every kind of network error through
+    except Exception as error:  # TFDS raises network errors of many types
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ValueError(
             f"cannot download {name} into {data_dir} ({reason}): try again, or {advice}"
@@ -138,7 +143,7 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
 
 
 def _check_network(homepage: str) -> None:
-    """OSError at once where no name can be resolved: TFDS itself tries for minutes."""
+    """OSError at once where no host name can be resolved; TFDS itself would retry for minutes."""
     import socket
     from urllib.parse import urlsplit
 

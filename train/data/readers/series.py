@@ -1,10 +1,11 @@
-"""Time series to forecast: one sequence, scaled, the first part to train on and the rest to test on.
+"""Time series to forecast: one scaled sequence, whose first part is for training and the rest for testing.
 
     train  {"series": (1, T)}                    the first 70 %
-    test   {"series": (1, T'), "held": (1,)}     all of it; what counts begins at the position `held`
+    test   {"series": (1, T'), "held": (1,)}     all values; those from the position `held` on are tested
 
-A forecast of the rest begins from what came before it, so the test split holds that too. Values are float32,
-divided by the series' range; `meta` holds the raw ones, the range ("scale") and "held".
+The test split includes the values to train on, because a forecast starts from the values before it. Values
+are float32, divided by the range of the series. `meta` has the raw values ("series"), the range ("scale") and
+"held".
 """
 
 from pathlib import Path
@@ -16,8 +17,8 @@ from train.data.readers import tables
 from train.data.sources import Data
 
 FILES = Path(__file__).parent / "files"
-TRAINED = 0.7  # of the values with two before them, as the window of the recipes has them
-SHORTEST = 10
+TRAIN_FRACTION = 0.7  # of the values that have two values before them, the window of the recipes
+MIN_LENGTH = 10
 
 
 def airline_passengers(request: ReadRequest) -> Data:
@@ -29,10 +30,10 @@ def airline_passengers(request: ReadRequest) -> Data:
 
 
 def read_csv(request: ReadRequest) -> Data:
-    """`csv:PATH`, a file of numbers. As a "forecast" it is the last column of numbers, scaled and split; as
-    another kind it is read by `tables.read_table`.
+    """`csv:PATH`, a file of numbers: for the kind "forecast" the scaled and split series of its last column.
 
-    Errors: ValueError for a series that is too short, or whose values are all the same.
+    `tables.read_table` reads it as another kind.
+    Errors: ValueError for a series that is too short, and for one whose values are all equal.
     """
     if request.kind == "forecast":
         return _forecast(request.argument)
@@ -46,13 +47,13 @@ def _forecast(path: str) -> Data:
 
 
 def split_series(values: np.ndarray, path: str, column: str) -> Data:
-    """Values (T,) -> the splits. path, column: what the errors and `meta` call them."""
-    if len(values) < SHORTEST:
-        raise ValueError(f"{path} has {len(values)} values of {column}: a series needs at least {SHORTEST}")
+    """The splits of the values (T,). path, column: their names in errors and in `meta`."""
+    if len(values) < MIN_LENGTH:
+        raise ValueError(f"{path} has {len(values)} values of {column}: a series needs at least {MIN_LENGTH}")
     scale = float(values.max() - values.min())
     if scale == 0:
         raise ValueError(f"{path}: all values of {column} are {values[0]:g}, there is nothing to forecast")
-    held = int((len(values) - 2) * TRAINED) + 2
+    held = int((len(values) - 2) * TRAIN_FRACTION) + 2
     series = (values / np.float32(scale))[None]
     meta = {"columns": [column], "scale": scale, "held": held, "series": values.tolist()}
     return Data({"series": series[:, :held]}, {"series": series, "held": np.array([held], np.int32)}, meta)

@@ -1,6 +1,6 @@
-"""Sets of numbers, for the regressions: {"x": (N, features), "y": (N, targets)}, float32.
+"""Tables of numbers for the regressions: {"x": (N, features), "y": (N, targets)}, float32.
 
-They are small enough to train on all of them, so none has a test split. `meta` names the columns.
+They are small and have no test split. `meta` names the columns.
 """
 
 import csv
@@ -34,19 +34,19 @@ def iris_petals(request: ReadRequest) -> Data:
     """
     from sklearn.datasets import load_iris
 
-    iris = load_iris()
+    iris: Any = load_iris()
     rows = np.column_stack([iris.data[:, 2:], iris.target - 1])[iris.target > 0]
     columns = [*iris.feature_names[2:], "label"]
     return Data(_table(rows), None, {"columns": columns, "classes": [str(c) for c in iris.target_names[1:]]})
 
 
 def polynomial(request: ReadRequest) -> Data:
-    """Generated batches of x (B, 3) = (x, x^2, x^3), y (B, 1) = 0.9 + 0.5 x + 3 x^2 + 2.4 x^3, x ~ N(0, 1)."""
+    """Generated x (B, 3) = (u, u^2, u^3) and y (B, 1) = 0.9 + 0.5 u + 3 u^2 + 2.4 u^3, u ~ N(0, 1)."""
     meta = {"columns": ["x", "x^2", "x^3", "y"], "coefficients": list(COEFFICIENTS)}
     return Data(Generated(_draw_polynomial), None, meta)
 
 
-def _draw_polynomial(key, batch_size: int) -> dict[str, Any]:
+def _draw_polynomial(key: Any, batch_size: int) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
@@ -57,16 +57,16 @@ def _draw_polynomial(key, batch_size: int) -> dict[str, Any]:
 
 
 def curves(request: ReadRequest) -> Data:
-    """Generated batches of x (B, 15): a u^2 + a - 1 at 15 places u of [-1, 1], a ~ U(1, 2).
+    """Generated x (B, 15): a u^2 + a - 1 at 15 positions u in [-1, 1], a ~ U(1, 2).
 
-    meta has the places, and the bounds between which all curves run.
+    `meta` has the positions ("places") and the two curves ("bounds") between which all curves are.
     """
-    places = np.linspace(-1, 1, 15)
-    bounds = [(a * places**2 + a - 1).tolist() for a in (1, 2)]
-    return Data(Generated(_draw_curves), None, {"places": places.tolist(), "bounds": bounds})
+    positions = np.linspace(-1, 1, 15)
+    bounds = [(a * positions**2 + a - 1).tolist() for a in (1, 2)]
+    return Data(Generated(_draw_curves), None, {"places": positions.tolist(), "bounds": bounds})
 
 
-def _draw_curves(key, batch_size: int) -> dict[str, Any]:
+def _draw_curves(key: Any, batch_size: int) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
@@ -75,18 +75,18 @@ def _draw_curves(key, batch_size: int) -> dict[str, Any]:
 
 
 def random_pairs(request: ReadRequest) -> Data:
-    """Numbers without meaning, always the same: x (100, 1000) and y (100, 10), all N(0, 1)."""
+    """Random numbers from a fixed seed: x (100, 1000) and y (100, 10), all N(0, 1)."""
     rng = np.random.default_rng(0)
     arrays = {"x": rng.standard_normal((100, 1000)), "y": rng.standard_normal((100, 10))}
     return Data({name: array.astype(np.float32) for name, array in arrays.items()}, None, {})
 
 
 def read_table(path: str, kind: str) -> Data:
-    """A file of numbers, with or without a line of names first.
+    """The numbers of a CSV file, with or without a header line.
 
-    As a "table" every column is x but the last, which is y (N, 1). As a "series" the last column of numbers
-    is {"series": (T,)}, and others may hold anything, such as dates.
-    Errors: ValueError naming the file, and the line and column that is no finite number.
+    kind: for a "table" the last column is y (N, 1) and the others are x. For a "series" the last column of
+    numbers is {"series": (T,)}, and the other columns may hold anything, such as dates.
+    Errors: ValueError that names the file, and the line and the column of a cell that is not a finite number.
     """
     names, rows = _read_rows(path)
     if kind == "series":
@@ -95,16 +95,16 @@ def read_table(path: str, kind: str) -> Data:
             raise ValueError(f"{path} has no column of numbers")
         names, rows = [names[numeric[-1]]], [(line, [row[numeric[-1]]]) for line, row in rows]
     elif len(names) < 2:
-        raise ValueError(f"{path} has one column: a table needs at least one of x and one of y")
+        raise ValueError(f"{path} has one column: a table needs at least one column of x and one of y")
     values = np.asarray(
-        [[_checked(path, line, *cell) for cell in zip(names, row, strict=True)] for line, row in rows]
+        [[_finite(path, line, *cell) for cell in zip(names, row, strict=True)] for line, row in rows]
     )
     arrays = {"series": values[:, 0].astype(np.float32)} if kind == "series" else _table(values)
     return Data(arrays, None, {"columns": names})
 
 
 def _read_rows(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The columns' names and (line number, cells) of every row that is not empty."""
+    """(the columns' names, [(line number, cells) of every row that is not empty])."""
     if not Path(path).is_file():
         raise ValueError(f"{path} is not a file")
     try:
@@ -120,7 +120,9 @@ def _read_rows(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{path} has no rows")
     for line, row in rows:
         if len(row) != len(names):
-            raise ValueError(f"{path} line {line} has {len(row)} columns, and the first has {len(names)}")
+            raise ValueError(
+                f"{path} line {line} has {len(row)} columns, and the first line has {len(names)}"
+            )
     return names, rows
 
 
@@ -131,7 +133,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _checked(path: str, line: int, name: str, cell: str) -> float:
+def _finite(path: str, line: int, name: str, cell: str) -> float:
     value = _number(cell)
     if value is None or not math.isfinite(value):
         raise ValueError(f"{path} line {line}, column {name}: {cell!r} is not a finite number")
@@ -139,6 +141,6 @@ def _checked(path: str, line: int, name: str, cell: str) -> float:
 
 
 def _table(rows: np.ndarray) -> Arrays:
-    """(N, columns) -> x: all columns but the last, y: the last."""
+    """{"x": all columns but the last, "y": the last} of rows (N, columns), as float32."""
     rows = rows.astype(np.float32)
     return {"x": rows[:, :-1], "y": rows[:, -1:]}

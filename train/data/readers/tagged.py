@@ -1,11 +1,11 @@
-"""Sentences with a tag for every word, as padded arrays of N sentences of at most L words of C letters.
+"""Sentences with a tag for every word, as padded arrays of N sentences of at most L words of C characters.
 
-    words       (N, L) int32      places in meta["vocabulary"]; one past its end for other words
-    characters  (N, L, C) int32   a is 0, z is 25; 26 for other signs
-    lengths     (N, L) int32      letters of each word; 1 where there is no word
-    tags        (N, L) int32      places in meta["tags"]; NO_TAG where there is no word
+    words       (N, L) int32      indices into meta["vocabulary"]; its length for unknown words and padding
+    characters  (N, L, C) int32   a is 0, z is 25; 26 for other characters and padding
+    lengths     (N, L) int32      the number of characters of each word; 1 for padding
+    tags        (N, L) int32      indices into meta["tags"]; NO_TAG for padding
 
-Words are lower-cased.
+Words are converted to lower case.
 """
 
 import string
@@ -25,18 +25,18 @@ HELD_OUT = ("Everybody/NN ate/V the/DET apple/NN",)
 
 
 def tagged_sentences(request: ReadRequest) -> Data:
-    """Two sentences to train on, and a third of the same words to test on."""
+    """Two sentences to train on, and a third one of the same words to test on."""
     train, test = (
         [_parse_line(line, "sentence", number) for number, line in enumerate(lines, 1)]
         for lines in (SENTENCES, HELD_OUT)
     )
-    return _data(train, test)
+    return _encode_splits(train, test)
 
 
 def read_tagged(request: ReadRequest) -> Data:
-    """A text file in UTF-8 with one sentence a line, its words as word/TAG with white space between.
+    """The sentences of a UTF-8 text file, one per line; white space separates the words, each word/TAG.
 
-    Errors: ValueError where the file cannot be read, and for the line and word without a tag.
+    Errors: ValueError for a file that cannot be read, and for a word without a tag, with its line number.
     """
     path = request.argument
     if not Path(path).is_file():
@@ -48,29 +48,29 @@ def read_tagged(request: ReadRequest) -> Data:
     sentences = [_parse_line(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not sentences:
         raise ValueError(f"{path} has no sentences")
-    return _data(sentences, None)
+    return _encode_splits(sentences, None)
 
 
 def encode_words(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> Arrays:
-    """Sentences of words -> words, characters and lengths, padded to the longest sentence and word."""
-    word_to_index = {word: number for number, word in enumerate(vocabulary)}
+    """The arrays "words", "characters" and "lengths", padded to the longest sentence and the longest word."""
+    word_to_index = {word: index for index, word in enumerate(vocabulary)}
     lowered = [[word.lower() for word in sentence] for sentence in sentences]
     shape = len(lowered), max(map(len, lowered))
-    letters = max(len(word) for sentence in lowered for word in sentence)
+    longest = max(len(word) for sentence in lowered for word in sentence)
     words = np.full(shape, len(vocabulary), np.int32)
-    characters = np.full((*shape, letters), len(ALPHABET), np.int32)
+    characters = np.full((*shape, longest), len(ALPHABET), np.int32)
     lengths = np.ones(shape, np.int32)
     for row, sentence in enumerate(lowered):
         for column, word in enumerate(sentence):
             words[row, column] = word_to_index.get(word, len(vocabulary))
             lengths[row, column] = len(word)
-            characters[row, column, : len(word)] = [_letter(sign) for sign in word]
+            characters[row, column, : len(word)] = [_character_index(character) for character in word]
     return {"words": words, "characters": characters, "lengths": lengths}
 
 
-def _letter(sign: str) -> int:
-    position = ALPHABET.find(sign)
-    return position if position >= 0 else len(ALPHABET)
+def _character_index(character: str) -> int:
+    index = ALPHABET.find(character)
+    return index if index >= 0 else len(ALPHABET)
 
 
 def _parse_line(line: str, source: str, number: int) -> Sentence:
@@ -83,11 +83,15 @@ def _parse_line(line: str, source: str, number: int) -> Sentence:
     return pairs
 
 
-def _data(train: Sequence[Sentence], test: Sequence[Sentence] | None) -> Data:
+def _encode_splits(train: Sequence[Sentence], test: Sequence[Sentence] | None) -> Data:
+    """The Data of both splits; the vocabulary and the tags are those of the training split."""
     vocabulary = list(dict.fromkeys(word.lower() for sentence in train for word, _ in sentence))
     tags = list(dict.fromkeys(tag for sentence in train for _, tag in sentence))
-    splits = (_encode(split, vocabulary, tags) if split else None for split in (train, test))
-    return Data(*splits, {"vocabulary": vocabulary, "tags": tags})
+    return Data(
+        _encode(train, vocabulary, tags),
+        _encode(test, vocabulary, tags) if test else None,
+        {"vocabulary": vocabulary, "tags": tags},
+    )
 
 
 def _encode(sentences: Sequence[Sentence], vocabulary: list[str], tags: list[str]) -> Arrays:

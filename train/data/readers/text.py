@@ -1,7 +1,7 @@
-"""Running text as trigrams: {"x": (N, 2) int32, two words, "y": (N,) int32, the one that follows}.
+"""Text as trigrams: {"x": (N, 2) int32, two words, "y": (N,) int32, the word that follows them}.
 
-Words are what stands between white space, punctuation and case included. Numbers are places in
-`meta["vocabulary"]`, which lists the words as they first come.
+White space separates the words; case and punctuation belong to them. The numbers are indices into
+`meta["vocabulary"]`, which lists the words in the order of their first occurrence.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from train.data.datasets import ReadRequest
 from train.data.sources import Data
 
 FILES = Path(__file__).parent / "files"
-CONTEXT = 2  # words before the one to predict
+CONTEXT = 2  # words before the word to predict
 
 
 def sonnet(request: ReadRequest) -> Data:
@@ -21,14 +21,14 @@ def sonnet(request: ReadRequest) -> Data:
 
 
 def read_text(request: ReadRequest) -> Data:
-    """`text:PATH`: see `read_trigrams`."""
+    """The trigrams of `text:PATH`, by `read_trigrams`."""
     return read_trigrams(request.argument)
 
 
 def read_trigrams(path: str) -> Data:
-    """The trigrams of a text file in UTF-8, in order.
+    """The trigrams of a UTF-8 text file, in order.
 
-    Errors: ValueError where the file cannot be read, or has less than three words.
+    Errors: ValueError for a file that cannot be read, or that has fewer than three words.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} is not a file")
@@ -39,8 +39,8 @@ def read_trigrams(path: str) -> Data:
     if len(words) <= CONTEXT:
         raise ValueError(f"{path} has {len(words)} words: a trigram needs {CONTEXT + 1}")
     vocabulary = list(dict.fromkeys(words))
-    word_to_index = {word: number for number, word in enumerate(vocabulary)}
-    numbers = np.array([word_to_index[word] for word in words], np.int32)
-    trigrams = np.lib.stride_tricks.sliding_window_view(numbers, CONTEXT + 1)
+    word_to_index = {word: index for index, word in enumerate(vocabulary)}
+    indices = np.array([word_to_index[word] for word in words], np.int32)
+    trigrams = np.lib.stride_tricks.sliding_window_view(indices, CONTEXT + 1)
     arrays = {"x": trigrams[:, :CONTEXT].copy(), "y": trigrams[:, CONTEXT].copy()}
     return Data(arrays, None, {"vocabulary": vocabulary})

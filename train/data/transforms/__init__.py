@@ -1,4 +1,4 @@
-"""Image transforms: their names and shapes without jax, and the array code in `ops`."""
+"""Image transforms: `table` has their names and shapes, without jax; `ops` has the array code."""
 
 from train.data.transforms.table import TRANSFORMS, Transforms, parse_transforms
 

@@ -1,8 +1,9 @@
-"""The array code of the image transforms: what `transforms` names, on (N, H, W, C) arrays inside jit.
+"""The array code of the image transforms: one function per name of TRANSFORMS, inside jit.
 
-Every function takes the images, a key and the arguments that were read, and draws for each image by
-itself. Draws are float32 or int32 whatever the images are, so a run in float64 sees the same crops.
-Geometry that has to be exact is integer arithmetic or tables made by numpy while tracing.
+Every function takes images (N, H, W, C) in floats, a key and the parsed arguments, and returns the
+transformed images. Its random numbers are independent for each image. They are float32 or int32 for images of
+any dtype, so a run in float64 has the same crops. Exact geometry is computed with integers, or by numpy
+during tracing.
 
 Sources: torchvision.transforms; K. He et al. (2015) and C. Szegedy et al. (2014) for the random crops.
 """
@@ -15,20 +16,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from train.data.datasets import Shape
 from train.data.transforms.syntax import ParsedTransform
-from train.data.transforms.table import Transforms, resized
+from train.data.transforms.table import Transforms, resized_shape
 
-LUMINANCE = (0.2989, 0.587, 0.114)  # torchvision's for arrays; ITU-R 601-2
-RATIO = (3 / 4, 4 / 3)  # width / height of random resized crops
-TRIES = 10
+LUMINANCE = (0.2989, 0.587, 0.114)  # torchvision's weights for tensors, from ITU-R 601-2
+RATIO = (3 / 4, 4 / 3)  # the bounds of width / height of random resized crops
+MAX_TRIES = 10  # boxes drawn for each random resized crop
 
 
 def apply_transforms(transforms: Transforms, images: jax.Array, key: jax.Array) -> jax.Array:
-    """Images (N, H, W, C), floats in [0, 1] -> the transformed images (N, H', W', C') in the same dtype.
+    """The transformed images (N, H', W', C'), in the dtype of the images.
 
-    Every image has its own random draws. They follow from the key and the position of the transform alone:
-    not from the dtype, and not from whether the call runs inside jit.
-    Errors: ValueError where a shape cannot be transformed.
+    images: (N, H, W, C), floats in [0, 1]. Every image has its own random numbers. They depend on the key and
+    on the position of the transform, not on the dtype, and not on whether the call runs inside jit.
+    Errors: ValueError for images of a shape that a transform does not take.
     """
     return _apply(transforms.steps, images, key)
 
@@ -39,13 +41,18 @@ def _apply(steps: tuple[ParsedTransform, ...], images: jax.Array, key: jax.Array
         raise ValueError(
             f"transforms take (N, H, W, C) floats in [0, 1], got {images.dtype} of shape {images.shape}"
         )
-    Transforms(steps).output_shape(images.shape[1:])  # ValueError where it cannot be
+    Transforms(steps).output_shape(_shape_of(images))  # raises ValueError for a shape that does not fit
     for position, step in enumerate(steps):
         images = OPS[step.name](fusion_barrier(images), jax.random.fold_in(key, position), *step.arguments)
     return images
 
 
-def fusion_barrier(x):
+def _shape_of(images: jax.Array) -> Shape:
+    _, height, width, channels = images.shape
+    return height, width, channels
+
+
+def fusion_barrier(x: jax.Array) -> jax.Array:
     """x unchanged, in a form that the compiler does not fuse with the operations around it.
 
     XLA and LLVM fuse a product with the sum that follows it (one rounding instead of two) and with constants,
@@ -56,43 +63,46 @@ def fusion_barrier(x):
     return jnp.minimum(x, jnp.finfo(x.dtype).max / 2)
 
 
-def resize(images, key, height: int, width: int | None = None):
-    """By two interpolation matrices; torch's interpolate(mode="bilinear", antialias=True)."""
-    shape = resized(images.shape[1:], height, width)
+def resize(images: jax.Array, key: jax.Array, height: int, width: int | None = None) -> jax.Array:
+    """As torch's interpolate(mode="bilinear", antialias=True), by two interpolation matrices."""
+    shape = resized_shape(_shape_of(images), height, width)
     if shape == images.shape[1:]:
         return images
     rows, columns = (interpolation(np, 0, images.shape[a + 1], images.shape[a + 1], shape[a]) for a in (0, 1))
     return _interpolate(images, rows, columns)
 
 
-def random_resized_crop(images, key, size: int, low: float, high: float):
-    """A box for every image, by interpolation matrices of its own."""
+def random_resized_crop(
+    images: jax.Array, key: jax.Array, size: int, low: float, high: float
+) -> jax.Array:  # fmt: skip
+    """Every image has its own box and its own interpolation matrices."""
     height, width = images.shape[1:3]
-    dtype = jnp.promote_types(images.dtype, jnp.float32)
+    dtype = images.dtype if images.dtype.itemsize > 4 else jnp.float32  # at least float32
     top, left, box_height, box_width = _draw_boxes(key, len(images), (height, width), low, high)
     rows = interpolation(jnp, top, box_height, height, size, dtype)
     columns = interpolation(jnp, left, box_width, width, size, dtype)
     return _interpolate(images, rows, columns)
 
 
-def interpolation(xp: Any, start, length, full: int, size: int, dtype=np.float64):
-    """(..., size, full): resizes pixels start to start + length of `full` ones to `size`, bilinearly.
+def interpolation(xp: Any, start: Any, length: Any, full: int, size: int, dtype: Any = np.float64) -> Any:
+    """The matrix (..., size, full) that resizes the pixels from start to start + length to `size` pixels.
 
-    xp: numpy or jax.numpy. start, length: integers of shape (...). A triangle about the place of each
-    output pixel, as wide as two input pixels or, where the picture shrinks, two output pixels; weights
-    beyond the part fall away. Distances are fractions of integers, hence exact but for one division.
+    xp: numpy or jax.numpy. start, length: integers of shape (...). full: the number of input pixels.
+    The weights of an output pixel are a triangle around its position. The triangle is two input pixels wide
+    or, when the image shrinks, two output pixels wide. Weights outside of start to start + length are 0.
+    Distances are fractions of integers, so their only rounding is that of one division.
     """
     start, length = (xp.asarray(value)[..., None, None] for value in (start, length))
-    source = xp.arange(full) - start
-    target = xp.arange(size)[:, None]
+    source = xp.arange(full, dtype=start.dtype) - start
+    target = xp.arange(size, dtype=start.dtype)[:, None]
     distance = xp.abs((2 * source + 1) * size - (2 * target + 1) * length).astype(dtype)
     weights = xp.maximum(0, 1 - distance / (2 * xp.maximum(length, size)).astype(dtype))
     weights = xp.where((source >= 0) & (source < length), weights, 0)
     return weights / weights.sum(-1, keepdims=True)
 
 
-def _interpolate(images, rows, columns):
-    """rows @ image @ columns^T, with matrices ([N,] H', H) and ([N,] W', W)."""
+def _interpolate(images: jax.Array, rows: Any, columns: Any) -> jax.Array:
+    """rows @ image @ columns^T of every image. rows: ([N,] H', H). columns: ([N,] W', W)."""
     count, height, width, channels = images.shape
     rows, columns = jnp.asarray(rows, images.dtype), jnp.asarray(columns, images.dtype)
     # An accelerator's default precision would round the pixels to 8 or 11 bits.
@@ -103,14 +113,17 @@ def _interpolate(images, rows, columns):
     return product(f"{each}xw,nywc->nyxc", columns, lines)
 
 
-def _draw_boxes(key, count: int, shape: tuple[int, int], low: float, high: float):
-    """Top, left, height, width of random resized crops, each (count,) int32.
+def _draw_boxes(
+    key: jax.Array, count: int, shape: tuple[int, int], low: float, high: float
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Top, left, height and width of random resized crops, each (count,) int32.
 
-    Of ten draws the first that fits; where none does, the largest central part whose ratio is allowed.
+    A crop is the first of ten random boxes that fits into the image. If none fits, it is the largest central
+    box whose ratio is allowed.
     """
     height, width = shape
     area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-    tries = (count, TRIES)
+    tries = (count, MAX_TRIES)
     area = height * width * jax.random.uniform(area_key, tries, jnp.float32, low, high)
     bounds = math.log(RATIO[0]), math.log(RATIO[1])
     ratio = jnp.exp(jax.random.uniform(ratio_key, tries, jnp.float32, *bounds))
@@ -129,17 +142,17 @@ def _draw_boxes(key, count: int, shape: tuple[int, int], low: float, high: float
     return top, left, box_height, box_width
 
 
-def _draw_below(key, count: int, bound):
+def _draw_below(key: jax.Array, count: int, bound: Any) -> jax.Array:
     """(count,) int32, uniform from 0 to bound - 1."""
     return jax.random.randint(key, (count,), 0, bound, jnp.int32)
 
 
-def pad(images, key, padding: int):
+def pad(images: jax.Array, key: jax.Array, padding: int) -> jax.Array:
     return jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
 
-def center_crop(images, key, size: int):
-    """Odd margins as torchvision has them: padding more at the end, cropping fusion_barrier half to even."""
+def center_crop(images: jax.Array, key: jax.Array, size: int) -> jax.Array:
+    """Odd margins follow torchvision: padding puts the larger half last, cropping rounds half to even."""
     for axis in (1, 2):
         missing = max(size - images.shape[axis], 0)
         margins = [(0, 0)] * 4
@@ -150,7 +163,7 @@ def center_crop(images, key, size: int):
     return images
 
 
-def random_crop(images, key, size: int, padding: int):
+def random_crop(images: jax.Array, key: jax.Array, size: int, padding: int) -> jax.Array:
     images = pad(images, key, padding)
     count, height, width, channels = images.shape
     top_key, left_key = jax.random.split(key)
@@ -160,65 +173,65 @@ def random_crop(images, key, size: int, padding: int):
     return jax.vmap(lambda image, y, x: crop(image, (y, x, jnp.int32(0))))(images, top, left)
 
 
-def random_horizontal_flip(images, key, p: float):
+def random_horizontal_flip(images: jax.Array, key: jax.Array, p: float) -> jax.Array:
     return _random_flip(images, key, p, axis=2)
 
 
-def random_vertical_flip(images, key, p: float):
+def random_vertical_flip(images: jax.Array, key: jax.Array, p: float) -> jax.Array:
     return _random_flip(images, key, p, axis=1)
 
 
-def _random_flip(images, key, p: float, axis: int):
+def _random_flip(images: jax.Array, key: jax.Array, p: float, axis: int) -> jax.Array:
     flipped = jax.random.uniform(key, (len(images), 1, 1, 1), jnp.float32) < p
     return jnp.where(flipped, jnp.flip(images, axis), images)
 
 
-def random_rotation(images, key, degrees: float):
+def random_rotation(images: jax.Array, key: jax.Array, degrees: float) -> jax.Array:
     angles = jax.random.uniform(key, (len(images),), jnp.float32, -degrees, degrees) * (math.pi / 180)
     return rotate(images, jnp.cos(angles), jnp.sin(angles))
 
 
-def random_rotation_from(images, key, angles: tuple[float, ...]):
-    which = _draw_below(key, len(images), len(angles))
-    cosines, sines = np.transpose([_direction(angle) for angle in angles]).astype(np.float32)
-    return rotate(images, jnp.asarray(cosines)[which], jnp.asarray(sines)[which])
+def random_rotation_from(images: jax.Array, key: jax.Array, angles: tuple[float, ...]) -> jax.Array:
+    chosen = _draw_below(key, len(images), len(angles))
+    cosines, sines = np.transpose([_cos_and_sin(angle) for angle in angles]).astype(np.float32)
+    return rotate(images, jnp.asarray(cosines)[chosen], jnp.asarray(sines)[chosen])
 
 
-def _direction(degrees: float) -> tuple[float, float]:
-    """Cosine and sine, exact at quarter turns: cos(pi / 2) is 6e-17 in floats."""
+def _cos_and_sin(degrees: float) -> tuple[float, float]:
+    """(cosine, sine), exact for multiples of 90 degrees, where floats give cos(pi / 2) = 6e-17."""
     turns = degrees / 90
     if turns == round(turns):
         return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[round(turns) % 4]
     return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
 
-def rotate(images, cosine, sine):
-    """Each image about its centre, counter-clockwise, by the angle of its cosine and sine, (N,).
+def rotate(images: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
+    """The images, each rotated about its centre, counter-clockwise, by the angle of its cosine and sine (N,).
 
-    A pixel takes its nearest source, halves to the even one; zero where that lies outside.
+    An output pixel takes the value of the nearest input pixel; halves round to even. It is 0 where that pixel
+    is outside of the image.
     """
     count, height, width, channels = images.shape
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2)
     x = np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2)
     cosine, sine = cosine[:, None, None], sine[:, None, None]
-    row = jnp.round(fusion_barrier(sine * x) + fusion_barrier(cosine * y) + (height - 1) / 2).astype(
-        jnp.int32
-    )
-    column = jnp.round(fusion_barrier(cosine * x) - fusion_barrier(sine * y) + (width - 1) / 2).astype(
-        jnp.int32
-    )
+    source_y = fusion_barrier(sine * x) + fusion_barrier(cosine * y) + (height - 1) / 2
+    source_x = fusion_barrier(cosine * x) - fusion_barrier(sine * y) + (width - 1) / 2
+    row, column = (jnp.round(source).astype(jnp.int32) for source in (source_y, source_x))
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     pixel = jnp.where(inside, row * width + column, height * width).reshape(count, -1, 1)
     pixels = images.reshape(count, -1, channels)
-    taken = jnp.take_along_axis(pixels, pixel, axis=1, mode="fill", fill_value=0)
-    return taken.reshape(images.shape)
+    rotated = jnp.take_along_axis(pixels, pixel, axis=1, mode="fill", fill_value=0)
+    return rotated.reshape(images.shape)
 
 
-def normalize(images, key, mean: tuple[float, ...], std: tuple[float, ...]):
+def normalize(
+    images: jax.Array, key: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
+) -> jax.Array:  # fmt: skip
     return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)
 
 
-def grayscale(images, key, channels: int):
+def grayscale(images: jax.Array, key: jax.Array, channels: int) -> jax.Array:
     if images.shape[3] == 3:
         red, green, blue = (
             fusion_barrier(images[..., i : i + 1] * weight) for i, weight in enumerate(LUMINANCE)

@@ -1,4 +1,4 @@
-"""The syntax "NAME:ARGUMENT:..." of transforms and preprocessing steps, and the checks of its numbers."""
+"""The syntax "NAME:ARGUMENT:..." of transforms and preprocessing steps: how it is read and checked."""
 
 import inspect
 import math
@@ -10,10 +10,11 @@ from train.lookup import look_up
 
 
 class TransformKind(NamedTuple):
-    """What can be named: how it is written, what it does, and how its arguments are read.
+    """A transform or preprocessing step that a user can name.
 
-    read: the strings between colons -> the arguments, ValueError where they cannot be.
-    output_shape: an image's (H, W, C) and the arguments -> the shape that comes of it.
+    syntax: how it is written. about: one line for --list. read: the strings between the colons -> the
+    arguments; ValueError for bad ones. output_shape: the (H, W, C) of an image and the arguments -> the shape
+    of the result.
     """
 
     syntax: str
@@ -23,40 +24,45 @@ class TransformKind(NamedTuple):
 
 
 class ParsedTransform(NamedTuple):
-    """One name with its arguments read: ("random_crop", (32, 4))."""
+    """A name and its arguments, such as ("random_crop", (32, 4))."""
 
     name: str
     arguments: tuple
 
 
 def parse_step(table: Mapping[str, TransformKind], text: str, what: str) -> ParsedTransform:
-    """ "NAME:ARGUMENT:..." read by a table; ValueError with near matches, or with the syntax."""
+    """The name and the arguments of "NAME:ARGUMENT:...".
+
+    table: the names that are possible. what: what an error message calls them, such as "transform".
+    Errors: ValueError with near matches for an unknown name, and with the syntax for bad arguments.
+    """
     name, *arguments = text.split(":")
     kind = look_up(table, name, what)
     try:
         inspect.signature(kind.read).bind(*arguments)
     except TypeError:
         given = f"{len(arguments)} argument{'' if len(arguments) == 1 else 's'}"
-        raise ValueError(f"{what} {text!r} has {given}; it is written {kind.syntax}") from None
+        raise ValueError(f"{what} {text!r} has {given}; write {kind.syntax}") from None
     try:
         return ParsedTransform(name, kind.read(*arguments))
     except ValueError as error:
-        raise ValueError(f"{what} {text!r}: {error}; it is written {kind.syntax}") from None
+        raise ValueError(f"{what} {text!r}: {error}; write {kind.syntax}") from None
 
 
-def whole(text: str, least: int = 0) -> int:
-    """A whole number, not below the least."""
+def read_integer(text: str, least: int = 0) -> int:
+    """An integer that is at least `least`. Errors: ValueError for another text."""
     if not (text.isascii() and text.isdigit()) or int(text) < least:
-        raise ValueError(f"{text!r} is not a whole number from {least}")
+        raise ValueError(f"{text!r} is not an integer of at least {least}")
     return int(text)
 
 
-def side(text: str) -> int:
-    return whole(text, 1)
+def read_size(text: str) -> int:
+    """An integer that is at least 1. Errors: ValueError for another text."""
+    return read_integer(text, 1)
 
 
-def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number in [low, high]."""
+def read_number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in [low, high]. Errors: ValueError for another text."""
     try:
         value = float(text)
     except ValueError:
@@ -67,5 +73,6 @@ def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
     return value
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    return tuple(number(part) for part in text.split(","))
+def read_numbers(text: str) -> tuple[float, ...]:
+    """The finite numbers of "A,B,...". Errors: ValueError for another text."""
+    return tuple(read_number(part) for part in text.split(","))
