@@ -1,11 +1,13 @@
-"""Whole epochs compared with a torch loop: `python -m benchmarks.epoch --model ngram_lm`.
+"""Compares whole epochs with a torch loop: `python -m benchmarks.epoch --model ngram_lm`.
 
 It is for models whose steps are so small that the loop takes most of the time. The Flax loop is that of
 `train.run`: one dispatch takes as many steps as the recipe's interval of metrics allows, and gathers its
-batches on the device. The torch loop calls the reference step, eagerly, on the same batches in the same
-order, which are tensors already. It runs once with all of torch's threads and once with one, which is faster
-for small steps. All run in float32, from the same weights, in one process, interleaved. The last column is
-the shorter of torch's times divided by Flax's time: above 1, Flax is faster.
+batches on the device. The torch loop calls the reference step, eagerly, on the batches of the first epoch.
+These are tensors already. In the first epoch both loops take the same batches in the same order; in later
+epochs the Flax loop shuffles again and the torch loop does not. The torch loop runs once with all of torch's
+threads and once with one, which is faster for small steps. All run in float32, from the same weights, in one
+process, interleaved. The last column is the shorter of torch's times divided by Flax's time: above 1, Flax is
+faster.
 """
 
 import dataclasses
@@ -28,7 +30,7 @@ from train.command_line import parse_flags, run_command
 from train.data.feeds import Feed, make_feed
 from train.data.random_keys import AUGMENT, rng_key
 from train.engine.cadence import Cadence
-from train.engine.steps import compile_steps, fast_steps_per_call
+from train.engine.steps import fast_steps_per_call, jit_steps
 from train.lookup import look_up
 from train.recipes import Recipe, find_recipe, load_recipe_data
 from train.tasks import build_task
@@ -83,9 +85,9 @@ class Row:
     @property
     def cells(self) -> tuple[Any, ...]:
         """The row of the table."""
-        passes = self.steps / self.steps_per_pass
+        epochs = self.steps / self.steps_per_pass
         timings = (self.flax, self.torch, self.torch_one_thread)
-        rates = (f"{passes / timing.median * 1e3:.4g}" for timing in timings)
+        rates = (f"{epochs / timing.median * 1e3:.4g}" for timing in timings)
         return self.model, self.steps_per_pass, self.steps, *rates, self.ratio
 
 
@@ -124,7 +126,7 @@ def contenders(recipe: Recipe, data_dir: Path) -> tuple[Steps, Steps, Feed, int]
 
 
 def _flax_steps(task: Any, feed: Feed, steps: int) -> Steps:
-    call, state, first = compile_steps(task, feed, steps), jax.tree.map(jnp.copy, task.initial_state()), 0
+    call, state, first = jit_steps(task, feed, steps), jax.tree.map(jnp.copy, task.initial_state()), 0
 
     def dispatch() -> dict[str, Any]:
         nonlocal state, first

@@ -25,12 +25,13 @@ def _case(kind: str, batch: int, shape: tuple[int, ...], *args: Any, **kwargs: A
 
 
 def _sequence(kind: str, steps: int, batch: int, *args: Any, **kwargs: Any) -> Case:
-    """A recurrent layer on inputs (steps, batch, features), the features being its first argument."""
+    """A recurrent layer on inputs (steps, batch, features); its first argument is the number of features."""
     return Case(kind, (steps, batch, args[0]), args, kwargs)
 
 
-# The layers and shapes of the models; a shape of several models has the name of the first one. Then follow
-# the layers that no model has. Some batches are smaller than those of the models, so that no call takes long.
+# First, the layers and shapes that the models have. A shape that several models have is named after the first
+# of them. Then, the layers that no model has. Some batches are smaller than in the models, so that every call
+# is short.
 CASES: dict[str, Case] = {
     "lenet_1": _case("Conv2d", 64, (28, 28, 1), 1, 6, 3, padding=1),
     "lenet_2": _case("Conv2d", 64, (14, 14, 6), 6, 16, 5),
@@ -116,7 +117,7 @@ CASES: dict[str, Case] = {
     "gan_tanh": _case("Tanh", 128, (784,)),
     "mlp_gan_sigmoid": _case("Sigmoid", 64, (1,)),
     "cnn_log_softmax": _case("LogSoftmax", 64, (10,), 1),
-    # Of no model.
+    # Layers that no model has.
     "layer_norm": _case("LayerNorm", 64, (32, 128), 128),
     "layer_norm_image": _case("LayerNorm", 64, (14, 14, 64), (64, 14, 14)),
     "group_norm": _case("GroupNorm", 64, (14, 14, 64), 8, 64),

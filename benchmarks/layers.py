@@ -1,4 +1,4 @@
-"""Every layer compared with torch's eager layer: `python -m benchmarks.layers --layer Conv2d`.
+"""Compares every layer with torch's eager layer: `python -m benchmarks.layers --layer Conv2d`.
 
 Both have the same weights and the same input, in float32, in training mode, on JAX's default device. The Flax
 layer takes channels last, torch's takes channels first. Each of these is timed on its own:
@@ -9,7 +9,7 @@ layer takes channels last, torch's takes channels first. Each of these is timed 
   jax.vjp, jitted with its residuals as arguments; XLA removes what the gradient does not need.
 - together: the forward pass and all gradients in one call. It is the fairest comparison. JAX computes some
   derivatives (of GELU, of an LSTM's gates) in the forward pass, which the backward lines do not include. It
-  also keeps more residuals where the two passes are not compiled as one.
+  also keeps more residuals if the two passes are not compiled as one.
 
 The last column is torch's time divided by Flax's: above 1, Flax is faster. All run in one process,
 interleaved.
@@ -49,7 +49,7 @@ from train.lookup import look_up
 
 PROG = "python -m benchmarks.layers"
 COLUMNS = ("layer", "shape", "what", "Flax ms", "torch ms", "torch / Flax")
-SLOW = 0.8  # the last line of the output names the ratios below this
+SLOW_RATIO = 0.8  # the last line of the output names the ratios below this
 Calls = dict[str, Callable[[], object]]
 """{what is timed: the call}."""
 
@@ -68,7 +68,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class Row:
-    """The times of one call. shape: of the input, channels last."""
+    """The times of one call. shape: the shape of the input, channels last."""
 
     name: str
     layer: str
@@ -205,9 +205,9 @@ def _forward(layer: torch.nn.Module, tensor: torch.Tensor) -> object:
 
 
 def summary(rows: list[Row]) -> str:
-    """One line that names the rows whose ratio is below SLOW."""
-    slow = [f"{row.name} {row.what} ({row.ratio:.2f})" for row in rows if row.ratio < SLOW]
-    return f"Under {SLOW}: {', '.join(slow) or 'none'}."
+    """One line that names the rows whose ratio is below SLOW_RATIO."""
+    slow = [f"{row.name} {row.what} ({row.ratio:.2f})" for row in rows if row.ratio < SLOW_RATIO]
+    return f"Under {SLOW_RATIO}: {', '.join(slow) or 'none'}."
 
 
 def main(args: list[str]) -> None:

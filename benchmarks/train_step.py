@@ -1,4 +1,4 @@
-"""The training step of models compared with PyTorch's: `python -m benchmarks.train_step --model dcgan`.
+"""Compares the training step of models with PyTorch's: `python -m benchmarks.train_step --model dcgan`.
 
 Both frameworks do the same work: forward pass, backward pass and optimizer step on one batch with the same
 random numbers, in float32, from the same weights, with the optimizers of the model's recipe. torch runs

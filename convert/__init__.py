@@ -1,11 +1,11 @@
-"""The bridge: weights and optimizer state across, certificates, and deployable exports.
+"""Converts weights and optimizer state between Flax and PyTorch, certifies models, and exports them.
 
     from convert import to_torch, to_flax, verify
 
     to_torch(flax_module, torch_module)
     print(verify("dcgan"))
 
-`python -m convert --help` shows the same as commands. Importing this package loads nothing heavy.
+`python -m convert --help` lists the commands that do the same. Importing this package loads nothing heavy.
 """
 
 from typing import TYPE_CHECKING

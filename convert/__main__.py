@@ -1,4 +1,4 @@
-"""The commands of the bridge: `python -m convert to-torch | to-flax | verify | summary | table`."""
+"""Converts and certifies models: `python -m convert to-torch | to-flax | verify | summary | table`."""
 
 import sys
 from pathlib import Path
@@ -39,11 +39,12 @@ def to_flax(
     Args:
         file: State dict that torch.save wrote; it is read without running code.
         model: Name of the model; see python -m train.run --list.
-        workdir: Run folder to make; runs/<model> where not given.
+        workdir: Run folder to make; by default runs/<model>.
         optimizer: The optimizer.pth of a to-torch export, to continue a run.
-        dataset: Data set to continue with; the model's own where not given.
+        dataset: Data set to continue with; by default the model's own.
         options: Arguments of the model's class, NAME VALUE NAME VALUE ...
-        replace_head: Initialise the last layers where the file has another number of classes.
+        replace_head: If the file has a different number of classes, initialise the last layers instead of
+            loading them.
     """
     find_recipe(model)
     from convert.runs import run_from_torch
@@ -91,7 +92,7 @@ def summary(
 
 
 def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None = None) -> None:
-    """Show run folders that to-torch has been run on as one Markdown table.
+    """Print one Markdown table of run folders that were exported with to-torch.
 
     Args:
         runs: Run folders.

@@ -42,7 +42,7 @@ class Layout:
         return np.flip(array, self.flip).copy() if self.flip else array  # torch takes no negative strides
 
     def to_flax(self, array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """The Flax array of a torch array. shape: of the Flax array, required where axes are merged."""
+        """The Flax array of a torch array. shape: its shape, required if axes are merged."""
         ndim = array.ndim if shape is None else len(shape)
         order = [axis for group in self._groups(ndim) for axis in group]
         if self.flip:
@@ -64,13 +64,13 @@ SAME = Layout()
 TRANSPOSED = Layout((1, 0))  # (in, out) -> (out, in)
 CONV = Layout((-1, -2, ...))  # (kH, kW, I, O) -> (O, I, kH, kW), with any number of k
 CHANNELS_FIRST = Layout((-1, ...))  # (H, W, C) -> (C, H, W)
-ONE = Layout(((),))  # () -> (1,)
+SCALAR = Layout(((),))  # () -> (1,)
 TO_HEADS = Layout(((1, 2), 0))  # (in, heads, head_dim) -> (heads * head_dim, in)
 HEADS = Layout(((0, 1),))  # (heads, head_dim) -> (heads * head_dim,)
 FROM_HEADS = Layout((2, (0, 1)))  # (heads, head_dim, out) -> (out, heads * head_dim)
 IMAGES = Layout((0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
 
 
-def activation(array: np.ndarray) -> Layout:
+def activation_layout(array: np.ndarray) -> Layout:
     """The layout of an activation: (N, H, W, C) -> (N, C, H, W); arrays of other ranks are the same."""
     return IMAGES if array.ndim == 4 else SAME

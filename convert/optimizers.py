@@ -1,4 +1,4 @@
-"""The conversion of optimizer state between optax and torch.optim, by the same plan as the weights.
+"""Converts optimizer state between optax and torch.optim, by the same plan as the weights.
 
 The states of `train.optim` have torch's names. `STATES` also gives torch's names for optax's own states.
 """
@@ -44,7 +44,7 @@ def optimizer_to_torch(
     state: Any, flax_module: nnx.Module, torch_module: torch.nn.Module, optimizer: torch.optim.Optimizer,
     **exceptions: Any,
 ) -> torch.optim.Optimizer:  # fmt: skip
-    """The torch optimizer of `torch_module`, filled with the optax state of `flax_module`.
+    """Fills the torch optimizer of `torch_module` with the optax state of `flax_module` and returns it.
 
     The modules may be children of a model, such as a GAN's generator. exceptions: `rename` and `layouts`, as
     in `convert.weights.plan`. Errors: ConversionError for a state without an equivalent in torch.
@@ -68,7 +68,7 @@ def optimizer_to_flax(
     """The optax state with the values of a torch optimizer (or its state dict) of `torch_module`.
 
     state: the optax state to fill, which gives the types. exceptions: as in `optimizer_to_torch`.
-    Errors: ConversionError where the torch optimizer does not have a value that the optax state needs.
+    Errors: ConversionError if the torch optimizer does not have a value that the optax state needs.
     """
     values = source.state_dict() if isinstance(source, torch.optim.Optimizer) else source
     if not values["state"]:
@@ -136,13 +136,13 @@ def moments_to_torch(state: Any, leaves: list[Leaf]) -> dict[str, dict[str, np.n
 def _trained_leaves(flax_module: nnx.Module, names: list[str], exceptions: Mapping[str, Any]) -> list[Leaf]:
     """The plan of the module.
 
-    Errors: ConversionError where torch trains a parameter that the Flax module does not have.
+    Errors: ConversionError if torch trains a parameter that the Flax module does not have.
     """
     leaves = plan(flax_module, **exceptions)
     torch_only = [leaf for leaf in leaves if leaf.path is None and leaf.name in names]
     if torch_only:
         reasons = ", ".join(f"{leaf.name} ({leaf.needed})" for leaf in torch_only)
-        raise ConversionError(f"a run cannot continue where only torch trains {reasons}")
+        raise ConversionError(f"a run cannot continue if only torch trains {reasons}")
     return leaves
 
 

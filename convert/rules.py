@@ -20,8 +20,8 @@ from convert.layouts import (
     CONV,
     FROM_HEADS,
     HEADS,
-    ONE,
     SAME,
+    SCALAR,
     TO_HEADS,
     TRANSPOSED,
     Layout,
@@ -32,9 +32,8 @@ from flax_models import layers
 class TorchLeaf(NamedTuple):
     """The torch tensor of a Flax leaf, or the part of a tensor.
 
-    name: of the tensor, below the layer. layout: how the Flax leaf becomes the tensor or its part.
-    parts, part: where a tensor concatenates several Flax leaves along axis 0, their number, and the number of
-    this leaf.
+    name: the name of the tensor, below the layer. layout: how the Flax leaf becomes the tensor or its part.
+    parts: how many Flax leaves the tensor concatenates along axis 0. part: the index of this leaf.
     """
 
     name: str
@@ -47,7 +46,7 @@ class TorchOnlyLeaf(NamedTuple):
     """A leaf that only torch has. `to_torch` sets it to 0.
 
     shape: shape(flax_module) is the shape of the leaf. needed: the reason why a value other than 0 cannot be
-    converted to Flax; where it is empty, `to_flax` drops the value.
+    converted to Flax; if it is empty, `to_flax` drops the value.
     """
 
     name: str
@@ -59,7 +58,7 @@ class Rule(NamedTuple):
     """How the leaves of a layer are converted.
 
     leaves: {dotted path below the Flax layer: its leaf in torch}. torch_only: leaves without a Flax leaf.
-    refused: the reason why torch has no equivalent layer; empty where it has one.
+    refused: the reason why torch has no equivalent layer; empty if it has one.
     """
 
     leaves: Mapping[str, TorchLeaf]
@@ -135,7 +134,7 @@ _FUSED_LSTM_CELL = Rule(  # its gates are in torch's order
 
 
 def _input_biased_cell(gates: int, instead: str, why: str) -> Rule:
-    """The rule of SimpleCell and GRUCell, whose only bias is that of the input's product."""
+    """The rule of SimpleCell and GRUCell, whose only bias is added to the product with the input."""
     leaves = {
         "dense_i.kernel": TorchLeaf("weight_ih", TRANSPOSED),
         "dense_i.bias": TorchLeaf("bias_ih"),
@@ -159,7 +158,11 @@ _ATTENTION = Rule(
 
 
 def _conv_transpose(layer: nnx.ConvTranspose) -> Rule:
-    """torch applies a flipped kernel, and Flax only with transpose_kernel; other kernels are flipped here."""
+    """The rule of nnx.ConvTranspose.
+
+    torch's layer flips the kernel. Flax flips it only with transpose_kernel=True; in the other case this rule
+    flips it.
+    """
     if layer.transpose_kernel:  # (*k, out, in) -> (in, out, *k)
         layout = CONV
     else:  # (*k, in, out) -> (in, out, *k)
@@ -205,7 +208,7 @@ RULES: dict[type[nnx.Module], Rule | Callable[[Any], Rule | None]] = {
     nnx.InstanceNorm: Rule(_SCALE_BIAS),
     nnx.RMSNorm: Rule({"scale": TorchLeaf("weight")}),
     nnx.Embed: Rule({"embedding": TorchLeaf("weight")}),
-    nnx.PReLU: Rule({"negative_slope": TorchLeaf("weight", ONE)}),
+    nnx.PReLU: Rule({"negative_slope": TorchLeaf("weight", SCALAR)}),
     nnx.MultiHeadAttention: _ATTENTION,
     nnx.LSTMCell: _LSTM_CELL,
     nnx.OptimizedLSTMCell: _FUSED_LSTM_CELL,
@@ -214,7 +217,7 @@ RULES: dict[type[nnx.Module], Rule | Callable[[Any], Rule | None]] = {
     nnx.RNN: _unrolled_cell,
 }
 
-# nnx layers that torch has no equivalent for with some options: {type: (whether it has them, the reason)}.
+# nnx layers that have no equivalent in torch if they have some options: {type: (has them?, the reason)}.
 REFUSED: dict[type[nnx.Module], tuple[Callable[[Any], bool], str]] = {
     nnx.Conv: (lambda layer: layer.mask is not None, "torch's convolutions have no mask"),
     nnx.ConvTranspose: (lambda layer: layer.mask is not None, "torch's convolutions have no mask"),
@@ -236,7 +239,7 @@ REFUSED: dict[type[nnx.Module], tuple[Callable[[Any], bool], str]] = {
 
 
 def rule_for(module: nnx.Module) -> Rule | None:
-    """The rule of the module's type or of its nearest base class; None where no class has a rule."""
+    """The rule of the module's type or of its nearest base class; None if no class has a rule."""
     cls = next((cls for cls in type(module).__mro__ if cls in RULES), None)
     if cls is None:
         return None

@@ -31,12 +31,13 @@ from train.tasks.state import merge_trees
 
 
 def run_to_torch(workdir: Path, say: Callable[[str], object] = print) -> Certificate:
-    """The certificate of a trained run, whose weights are written into workdir/export.
+    """Writes the weights of a trained run into workdir/export and returns its certificate.
 
-    Written are model.pth, optimizer.pth, the exported children and certificate.json. A child whose weights
-    the run averages is also exported with the averaged weights, as CHILD_average.
-    say: is called with each line of the report.
-    Errors: ValueError for a folder without a run; ExportError for an exported file that fails its check.
+    The files are model.pth, optimizer.pth, the exported children and certificate.json. A child whose weights
+    the run averages is also exported with the averaged weights, as CHILD_average. say: is called with each
+    line of the report.
+    Errors: ValueError for a folder without a run, and for a model without a twin; ExportError for an exported
+    file that fails its check.
     """
     run = load_trained(workdir)
     for fault in run.faults:
@@ -89,11 +90,11 @@ def run_from_torch(
 ) -> None:  # fmt: skip
     """Makes a run folder at step 0 from a PyTorch state dict, so that `train.run` continues from it.
 
-    file: the state dict that torch.save wrote. optimizer: the `optimizer.pth` that `to-torch` writes,
-    {child: optimizer state dict}; without it the optimizers start without state. options: of the model;
-    without num_classes among them, the data set gives the number of classes. dataset: to train on; by default
-    the model's own. replace_head: initialise the layers whose shapes in the file are those of another number
-    of classes. say: is called with each line of the report.
+    file: the state dict that torch.save wrote. optimizer: the `optimizer.pth` that `to-torch` writes, {child:
+    optimizer state dict}. If it is None, the optimizers start without state. options: the options of the
+    model. If they do not contain num_classes, the data set gives the number of classes. dataset: the data set
+    to train on; by default it is the model's own. replace_head: if the file has a different number of
+    classes, initialise the last layers instead of loading them. say: is called with each line of the report.
     Errors: ValueError for a file that cannot be read safely, for leaves that do not fit the model, and for a
     folder that is not empty.
     """
@@ -114,7 +115,7 @@ def run_from_torch(
         raise ValueError(
             f"{name} is {tuple(weights[name].shape)} in {file} and "
             f"{tuple(torch_model.state_dict()[name].shape)} in the model for {recipe.dataset}: "
-            "--replace-head initialises a new head, --options num_classes keeps that of the file"
+            "--replace-head initialises a new head, --options num_classes N keeps the head of the file"
         )
     weights = {**weights, **{name: torch_model.state_dict()[name] for name in head}}
     to_flax(weights, flax_model)
@@ -127,7 +128,7 @@ def run_from_torch(
     write_json(workdir / "recipe.json", recipe.to_json())
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(state)
-    say(f"placed {len(weights) - len(head)} leaves of {file} in {workdir}")
+    say(f"converted {len(weights) - len(head)} leaves of {file} into {workdir}")
     if head:
         say(f"initialised for {recipe.options['num_classes']} classes: {', '.join(head)}")
     flags = f" --dataset {dataset}" if dataset else ""

@@ -1,7 +1,7 @@
 """The layers of both twins of a model, side by side: `python -m convert summary --model lenet5`.
 
-A row is a layer that is called: the shape of its output for one example and the number of its parameters, in
-Flax (channels last) and in PyTorch (channels first). Only shapes are computed, no values.
+Each row describes one layer that the model calls: the shape of its output for one example and the number of
+its parameters, in Flax (channels last) and in PyTorch (channels first). Only shapes are computed, no values.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from flax import nnx
 
 import torch_models
 from convert.certificate.calls import to_torch_input
-from convert.certificate.recording import record_outputs, recorded_outputs
+from convert.certificate.recording import record_flax_outputs, recorded_torch_outputs
 from convert.twins import child_of, find_twin
 from convert.weights import dotted, flat_variables
 from train.recipes import find_recipe
@@ -66,7 +66,7 @@ def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray], batch_axis: int) 
 
     def call(state: Any) -> dict[str, Any]:
         model: Any = nnx.merge(graph, state)
-        layers = record_outputs(model)
+        layers = record_flax_outputs(model)
         model(*map(jnp.asarray, arrays))
         called[:] = layers
         return dict(layers)
@@ -77,7 +77,7 @@ def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray], batch_axis: int) 
 
 def _torch_shapes(module: torch.nn.Module, arrays: list[np.ndarray], batch_axis: int) -> dict[str, str]:
     """{dotted path of a layer: the shapes of its outputs}."""
-    with recorded_outputs(module) as layers, torch.no_grad():
+    with recorded_torch_outputs(module) as layers, torch.no_grad():
         module(*(to_torch_input(array).to("meta") for array in arrays))
     return {name: _shape(output, batch_axis) for name, output in layers.items()}
 

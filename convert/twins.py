@@ -14,10 +14,10 @@ from train.tasks.models import model_options
 class Example:
     """The shape and the range of one input of a module.
 
-    shape: without the batch axis, channels last. low, high: the bounds of uniform random values; where both
-    are ints, the values are integers below `high`. A length in `shape`, or `high`, may be the name of an
-    option of the model, whose value it then is; `of` replaces such names. batch_axis: the position of the
-    batch axis. elastic: the axes of `shape` whose length may vary, such as time.
+    shape: without the batch axis, channels last. low, high: the bounds of uniform random values; if both are
+    ints, the values are integers below `high`. A length in `shape`, or `high`, may be the name of an option
+    of the model, whose value it then is; `of` replaces such names. batch_axis: the index of the batch axis.
+    elastic: the axes of `shape` whose length may vary, such as time.
     """
 
     shape: tuple[int | str, ...]
@@ -47,14 +47,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Twin:
-    """What the certificate and the exports need to know of a model.
+    """What the certificate and the exports need to know about a model.
 
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
-    tests.
-    large: the certificate of the full-size model takes its training steps with the small variant.
-    chaotic: training amplifies rounding. A torch run that starts one rounding away from another torch run
-    differs from it by more than the tolerance of the steps (a test shows it). In the certificate of such a
+    tests. large: the certificate of the full-size model takes its training steps with the small variant.
+    chaotic: training amplifies rounding. Two torch runs whose initial weights differ by one rounding error
+    differ in the end by more than the tolerance of the steps (a test shows it). In the certificate of such a
     model every step therefore starts from torch's state.
     """
 
@@ -185,9 +184,14 @@ TWINS: dict[str, Twin] = {
 def find_twin(model: str, options: Mapping[str, Any] | None = None) -> Twin:
     """The row of a model, with the names of options in its examples replaced by their values.
 
-    options: of the model; the defaults of its class give the others. Errors: ValueError with near matches for
-    an unknown model.
+    options: the options of the model that differ from the defaults of its class.
+    Errors: ValueError with near matches for an unknown model, and for a user's own model (module:Class).
     """
+    if ":" in model:
+        raise ValueError(
+            f"{model} has no twin in the catalogue; convert.to_torch(run.model, torch_module) converts it into "
+            "your torch module"
+        )
     twin = look_up(TWINS, model, "model")
     known = {**model_options(model), **(options or {})}
     examples = {child: tuple(e.of(known) for e in inputs) for child, inputs in twin.examples.items()}

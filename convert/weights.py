@@ -1,4 +1,4 @@
-"""to_torch and to_flax: the strict and complete conversion of weights, in both directions by one plan.
+"""Converts weights completely and strictly. One plan serves both directions.
 
 A plan lists every leaf of a Flax model with its tensor in the torch model. The two modules have the same
 paths (`generator.fc.0`); the caller gives the exceptions.
@@ -27,13 +27,13 @@ class ConversionError(ValueError):
 class Leaf(NamedTuple):
     """One array of the Flax model and its tensor in the torch state dict.
 
-    path, shape: of the Flax array. name: of the torch tensor. layout: how the array becomes the tensor.
-    parts, part: where a tensor concatenates several arrays along axis 0, their number, and the number of this
-    array among them.
+    path, shape: the path and the shape of the Flax array. name: the name of the torch tensor. layout: how the
+    array becomes the tensor. parts: how many Flax arrays the tensor concatenates along axis 0. part: the
+    index of this array.
 
-    A leaf that only torch has has no Flax array: its path is None, and its shape is that of the tensor.
-    needed: for such a leaf, the reason why a value other than 0 cannot be converted to Flax; where the reason
-    is empty, `to_flax` drops the value.
+    A torch-only leaf has no Flax array: its path is None, and its shape is the shape of the tensor. needed:
+    for a torch-only leaf, the reason why a value other than 0 cannot be converted to Flax; if the reason is
+    empty, `to_flax` drops the value.
     """
 
     path: Path | None
@@ -62,7 +62,7 @@ def plan(
     """Every leaf of a Flax model with its tensor in torch.
 
     rename: {dotted Flax path or prefix: torch path or prefix}; the longest matching prefix is used. A leaf
-    that is renamed by its whole path becomes a whole tensor, even where its rule makes it a part of one.
+    that is renamed by its whole path becomes a whole tensor, even if its rule makes it a part of one.
     layouts: {dotted Flax path of a leaf: Layout}, which replaces the layout of the rule.
 
     Errors: ConversionError for layers without a rule or without an equivalent in torch, for exceptions that
@@ -111,7 +111,7 @@ def _owner(path: Path, modules: Mapping[Path, tuple[nnx.Module, Rule]]) -> Path:
 
 
 def _renamed(torch_name: str, flax_name: str, rename: Mapping[str, str]) -> tuple[str, str | None]:
-    """(the new torch name, the key of `rename` that gave it); the key is None where none matches."""
+    """(the new torch name, the key of `rename` that gave it); the key is None if none matches."""
     for prefix in sorted(rename, key=len, reverse=True):
         if flax_name == prefix:
             return rename[prefix], prefix
@@ -130,10 +130,10 @@ def to_torch(
     flax_module: nnx.Module, torch_module: torch.nn.Module,
     *, rename: Mapping[str, str] | None = None, layouts: Mapping[str, Layout] | None = None,
 ) -> torch.nn.Module:  # fmt: skip
-    """The torch module, filled with the values of the Flax module.
+    """Fills the torch module with the values of the Flax module and returns it.
 
-    Values get the dtypes of the torch module. A leaf that only torch has (by its rule) becomes 0.
-    rename, layouts: exceptions, as in `plan`.
+    Values get the dtypes of the torch module. A torch-only leaf (by its rule) becomes 0. rename, layouts:
+    exceptions, as in `plan`.
     Errors: ConversionError that lists every missing, unexpected and misshapen leaf; nothing is changed then.
     """
     values = {path: np.asarray(variable[...]) for path, variable in flat_variables(flax_module).items()}
@@ -151,13 +151,12 @@ def to_flax(
     source: torch.nn.Module | Mapping[str, torch.Tensor], flax_module: nnx.Module,
     *, rename: Mapping[str, str] | None = None, layouts: Mapping[str, Layout] | None = None,
 ) -> nnx.Module:  # fmt: skip
-    """The Flax module, filled with the values of a torch module or of its state dict.
+    """Fills the Flax module with the values of a torch module, or of its state dict, and returns it.
 
-    Values are copied and get the dtypes of the Flax module. A leaf that only torch has (by its rule) is
-    dropped where Flax computes the same without it; elsewhere it must be 0.
-    rename, layouts: exceptions, as in `plan`.
-    Errors: ConversionError that lists every missing, unexpected and misshapen leaf, and every leaf that only
-    torch has and that Flax would need; nothing is changed then.
+    Values are copied and get the dtypes of the Flax module. A torch-only leaf (by its rule) is dropped if
+    Flax computes the same without it; otherwise it must be 0. rename, layouts: exceptions, as in `plan`.
+    Errors: ConversionError that lists every missing, unexpected and misshapen leaf, and every torch-only leaf
+    that Flax would need; nothing is changed then.
     """
     state = source.state_dict() if isinstance(source, torch.nn.Module) else source
     arrays = {name: to_numpy(tensor) for name, tensor in state.items()}
@@ -178,8 +177,8 @@ def to_flax(
 def leaves_to_torch(leaves: list[Leaf], values: Mapping[Path, np.ndarray]) -> dict[str, np.ndarray]:
     """{torch name: array} of the leaves that have a value.
 
-    values: {Flax path: array}, of weights, gradients or moments. Errors: ConversionError where only some
-    parts of a tensor have a value.
+    values: {Flax path: array}, of weights, gradients or moments. Errors: ConversionError if only some parts
+    of a tensor have values.
     """
     parts: dict[str, dict[int, np.ndarray]] = {}
     for leaf in leaves:
@@ -187,7 +186,7 @@ def leaves_to_torch(leaves: list[Leaf], values: Mapping[Path, np.ndarray]) -> di
             parts.setdefault(leaf.name, {})[leaf.part] = leaf.layout.to_torch(values[leaf.path])
     count = {leaf.name: leaf.parts for leaf in leaves}
     if incomplete := [name for name, found in parts.items() if len(found) < count[name]]:
-        raise ConversionError(f"only some parts have a value of {', '.join(incomplete)}")
+        raise ConversionError(f"{', '.join(incomplete)} has values for only some of its parts")
     return {
         name: found[0] if count[name] == 1 else np.concatenate([found[part] for part in range(count[name])])
         for name, found in parts.items()

@@ -2,9 +2,9 @@
 
 dcgan, wgan, wgan_gp: after Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep
 Convolutional Generative Adversarial Networks" (2016), in the form that PyTorch courses teach: batch norm
-follows the ReLU, and the discriminator has none. cgan: the same with the class as a further input (Mirza &
-Osindero, "Conditional Generative Adversarial Nets", 2014). dcgan64: the paper's own form for 64x64 images, as
-in PyTorch's example.
+follows the ReLU, and the discriminator has no batch norm. cgan: the same with the class as a further input
+(Mirza & Osindero, "Conditional Generative Adversarial Nets", 2014). dcgan64: the paper's own form for 64x64
+images, as in PyTorch's example.
 
 A generator's `latent_shape` is the shape of one latent.
 """
@@ -178,8 +178,8 @@ class DCGAN64Discriminator(nnx.Module):
 class DCGAN64(nnx.Module):
     """The paper's DCGAN for 64x64x3 images, without biases.
 
-    initial_std: the weights of convolutions begin at N(0, initial_std^2), those of batch norm at
-    N(1, initial_std^2).
+    initial_std: the weights of convolutions are initialised from N(0, initial_std^2), those of batch norm
+    from N(1, initial_std^2).
     """
 
     def __init__(

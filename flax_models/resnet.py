@@ -64,7 +64,7 @@ class Bottleneck(nnx.Module):
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int, *, rngs: nnx.Rngs):
-    """The shortcut: the identity, or a projection where the shape changes."""
+    """The shortcut: the identity, or a projection if the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(
@@ -133,7 +133,7 @@ class ResNet50(ResNet):
 class CIFARBlock(nnx.Module):
     """Two 3x3 convolutions: (N, H, W, in_channels) -> (N, H/stride, W/stride, channels).
 
-    Two peculiarities: the residual has a ReLU before the sum, besides the ReLU after it; and where the shape
+    Two peculiarities: the residual has a ReLU before the sum, besides the ReLU after it; and if the shape
     changes, the shortcut is a convolution with bias and without batch norm.
     """
 
@@ -184,7 +184,7 @@ class ResNetCIFAR(nnx.Module):
 class ResBlock(nnx.Module):
     """A residual block for models of your own: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
-    The result is two 3x3 convolutions with batch norm, plus the input. A projection replaces the input where
+    The result is two 3x3 convolutions with batch norm, plus the input. A projection replaces the input if
     the number of channels changes. No ReLU follows the sum.
     """
 

@@ -1,30 +1,46 @@
-"""What all tests share: one place for compiled programs and a small trained run."""
+"""What all tests share: tiers, one place for compiled programs, strict promotion, and a small trained run."""
 
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import jax
 import pytest
 import torch
+from hypothesis import HealthCheck, Phase
 
 from convert.twins import TWINS
-from train.recipes import RECIPES, Recipe
+from train.recipes import RECIPES
 
 # On tensors as small as these a second thread only waits, and waits busily.
 torch.set_num_threads(1)
 
-
-# These compile for a minute and more. Their blocks, keys and forward passes have tests of their own.
-HEAVY = {
-    "vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn", "resnet34", "resnet50", "googlenet",
-    "wgan",
+# The everyday tier (-m "not heavy") has a model for every kind of layer and task; the full run has them all.
+EVERYDAY = {
+    "linear_regression", "mlp_bn", "lenet5", "vgg11_bn", "lstm_regressor", "ngram_lm", "lstm_tagger",
+    "conv_autoencoder", "vae", "lsgan", "dcgan", "mlp_gan", "cyclegan",
 }  # fmt: skip
-MODELS = [model for model in TWINS if model not in HEAVY]
+MODELS = [pytest.param(name, marks=[] if name in EVERYDAY else pytest.mark.heavy, id=name) for name in TWINS]
+"""The models of the catalogue as parameters of a test."""
+# How many cases a property test draws in each tier.
+EXAMPLES = {"everyday": 15, "full": 60}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses the number of drawn cases by the tier."""
+    tier = "everyday" if "not heavy" in (config.getoption("markexpr") or "") else "full"
+    for name, examples in EXAMPLES.items():
+        hypothesis.settings.register_profile(
+            name, derandomize=True, deadline=None, max_examples=examples, database=None,
+            phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+    hypothesis.settings.load_profile(tier)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same small models are built by many tests: compiled once, for all processes of a test run."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -32,20 +48,40 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+@pytest.fixture(autouse=True)
+def strict_promotion(request: pytest.FixtureRequest) -> Any:
+    """Strict dtype promotion: arrays of two dtypes are mixed only where the code says so.
+
+    The marker standard_promotion turns it off for a test, with the reason.
+    """
+    if request.node.get_closest_marker("standard_promotion"):
+        yield
+        return
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def float64() -> Any:
+    """jax in float64, with the highest matmul precision."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield
+
+
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory) -> Path:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder; the embedded sets are prepared in it on first use."""
     return tmp_path_factory.mktemp("data")
 
 
-def tiny_recipe(model: str = "dcgan", **fields) -> Recipe:
+def tiny_recipe(model: str = "dcgan", **fields: Any) -> Any:
     """A model's recipe on its small variant, a few steps long."""
     small = {"options": dict(TWINS[model].tiny), "batch_size": 16, "take": 64, "steps": 6, "log_every": 2}
     return dataclasses.replace(RECIPES[model], **{**small, **fields})
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory, data_dir) -> Path:
+def trained_run(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """The folder of a finished tiny run of dcgan."""
     from train.engine.loop import train
 

@@ -94,7 +94,7 @@ class CycleGAN(nn.Module):
     width: the number of channels of the first layers, 64 in the paper; all others scale with it. blocks: the
     number of residual blocks of a generator, 9 in the paper, and 6 for images of 128 pixels.
 
-    The weights of convolutions begin at N(0, 0.02), their biases at 0.
+    The weights of convolutions are initialised from N(0, 0.02), their biases with 0.
     """
 
     def __init__(self, width: int = 64, blocks: int = 9):

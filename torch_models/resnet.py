@@ -55,7 +55,7 @@ class Bottleneck(nn.Module):
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int):
-    """The shortcut: the identity, or a projection where the shape changes."""
+    """The shortcut: the identity, or a projection if the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(
@@ -126,7 +126,7 @@ class ResNet50(ResNet):
 class CIFARBlock(nn.Module):
     """Two 3x3 convolutions: (N, in_channels, H, W) -> (N, channels, H/stride, W/stride).
 
-    Two peculiarities: the residual has a ReLU before the sum, besides the ReLU after it; and where the shape
+    Two peculiarities: the residual has a ReLU before the sum, besides the ReLU after it; and if the shape
     changes, the shortcut is a convolution with bias and without batch norm.
     """
 
@@ -179,7 +179,7 @@ class ResNetCIFAR(nn.Module):
 class ResBlock(nn.Module):
     """A residual block for models of your own: (N, in_channels, H, W) -> (N, out_channels, H, W).
 
-    The result is two 3x3 convolutions with batch norm, plus the input. A projection replaces the input where
+    The result is two 3x3 convolutions with batch norm, plus the input. A projection replaces the input if
     the number of channels changes. No ReLU follows the sum.
     """
 

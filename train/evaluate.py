@@ -38,7 +38,7 @@ def main(args: list[str]) -> None:
     recipes = [read_recipe(workdir) for workdir in flags.runs]
 
     from train.engine.devices import use_compilation_cache
-    from train.engine.evaluation import seed_table
+    from train.engine.evaluation.report import seed_table
     from train.engine.runs import load_run
 
     use_compilation_cache()

@@ -46,7 +46,7 @@ def main(args: list[str]) -> None:
     if translates and (flags.latents or flags.label is not None):
         raise ValueError(f"{recipe.model} translates images: leave --latents and --class out")
     if not translates:
-        recipe.require(Capability.SAMPLE, flags.run)
+        recipe.require_capability(Capability.SAMPLE, flags.run)
 
     from train.engine.devices import use_compilation_cache
     from train.engine.runs import load_run

@@ -67,7 +67,7 @@ def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
 
     Errors: ValueError for a run that cannot answer, and flags that do not suit it.
     """
-    recipe.require(Capability.ANSWER, flags.run)
+    recipe.require_capability(Capability.ANSWER, flags.run)
     given = {name: value for name, value in vars(flags).items() if name != "run" and value is not None}
     possible, required = recipe.question.arguments, recipe.question.required
     for name in sorted(given.keys() - set(possible)):

@@ -1,4 +1,4 @@
-"""The comparison of one call of a module and of its twin: the outputs of all layers, and all gradients."""
+"""Compares one call of a module with the same call of its twin: the outputs of all layers, all gradients."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ import torch
 from flax import nnx, traverse_util
 
 from convert.certificate.dropout import given_masks, record_masks
-from convert.certificate.recording import record_outputs, recorded_outputs
+from convert.certificate.recording import record_flax_outputs, recorded_torch_outputs
 from convert.certificate.tolerances import difference
-from convert.layouts import activation
+from convert.layouts import activation_layout
 from convert.weights import leaves_to_torch, plan, to_numpy
 from train.engine.devices import compiler_options
 from train.tasks.state import buffers_of
@@ -23,9 +23,10 @@ Errors = dict[str, float]
 class Comparison(NamedTuple):
     """The differences between two twins in one call.
 
-    outputs: of the outputs. layers: of the output of every layer. buffers: of the buffers after the call.
-    inputs, parameters: of the gradients of the inputs and of every parameter; 0 and {} without gradients.
-    largest: {parameter: the largest absolute value of its gradient}.
+    outputs: the difference of the outputs. layers: the differences of the output of every layer. buffers: the
+    differences of the buffers after the call. inputs: the difference of the gradients of the inputs.
+    parameters: the differences of the gradient of every parameter. If gradients are not compared, inputs is 0
+    and parameters is {}. largest: {parameter: the largest absolute value of its gradient}.
     """
 
     outputs: float
@@ -43,20 +44,22 @@ def compare_call(
     """The comparison of one call of both modules, in their current mode.
 
     arrays: the inputs, channels last. gradients: also compare the gradients of the outputs' sum, weighted by
-    random cotangents. seed: of the cotangents.
+    random cotangents. seed: the seed of the cotangents.
     """
     shapes = jax.eval_shape(lambda: nnx.clone(flax_module)(*arrays))
     rng = np.random.default_rng(seed)
     # In torch's layout, so that the same seed gives the same cotangents for every layout of the Flax outputs.
     cotangents = [
-        rng.standard_normal(activation(y).torch_shape(y.shape)).astype(y.dtype)
+        rng.standard_normal(activation_layout(y).torch_shape(y.shape)).astype(y.dtype)
         for y in jax.tree.leaves(shapes)
     ]
-    flax_call = call_flax(flax_module, arrays, [activation(w).to_flax(w) for w in cotangents], gradients)
+    flax_call = call_flax(
+        flax_module, arrays, [activation_layout(w).to_flax(w) for w in cotangents], gradients
+    )
     tensors = [to_torch_input(array).requires_grad_(_is_float(array) and gradients) for array in arrays]
     with (
         given_masks(torch_module, flax_call["masks"]),  # its hooks run first, so outputs include the masks
-        recorded_outputs(torch_module) as torch_layers,
+        recorded_torch_outputs(torch_module) as torch_layers,
         torch.set_grad_enabled(gradients),
     ):
         torch_outputs = jax.tree.leaves(torch_module(*tensors))
@@ -105,7 +108,7 @@ def call_flax(
 
     def total(params: Any, floats: Any) -> tuple[Any, dict[str, Any]]:
         model: Any = nnx.merge(graph, params, rest)
-        masks, layers = record_masks(model), record_outputs(model)
+        masks, layers = record_masks(model), record_flax_outputs(model)
         outputs = jax.tree.leaves(model(*(floats.get(i, array) for i, array in enumerate(arrays))))
         called[:] = layers
         value = sum((y * w).sum() for y, w in zip(outputs, cotangents, strict=True))
@@ -135,13 +138,13 @@ def as_dtype(array: np.ndarray, dtype: Any) -> np.ndarray:
 
 def to_torch_input(array: np.ndarray) -> torch.Tensor:
     """An input as a torch tensor; images get their channels first."""
-    return torch.tensor(activation(array).to_torch(array))
+    return torch.tensor(activation_layout(array).to_torch(array))
 
 
 def output_difference(flax_output: Any, torch_output: Any) -> float:
     """The largest difference of two outputs: a Flax array and a torch tensor, or nested tuples of them."""
     pairs = zip(jax.tree.leaves(flax_output), jax.tree.leaves(torch_output), strict=True)
     return max(
-        (difference(activation(np.asarray(y)).to_torch(np.asarray(y)), to_numpy(t)) for y, t in pairs),
+        (difference(activation_layout(np.asarray(y)).to_torch(np.asarray(y)), to_numpy(t)) for y, t in pairs),
         default=0.0,
     )

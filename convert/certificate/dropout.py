@@ -12,7 +12,7 @@ import torch
 from flax import nnx
 
 from convert.certificate.recording import report_calls
-from convert.layouts import activation
+from convert.layouts import activation_layout
 from flax_models.layers import Dropout
 
 Masks = dict[str, list[Any]]
@@ -35,7 +35,7 @@ def record_masks(model: nnx.Module) -> Masks:
 def given_masks(model: torch.nn.Module, masks: Mapping[str, Sequence[np.ndarray]]) -> Iterator[None]:
     """A context in which the dropout layers of a torch model in training mode apply these masks.
 
-    Errors: ValueError where a layer is called more or less often than it has masks.
+    Errors: ValueError if the number of a layer's calls differs from the number of its masks.
     """
     remaining = {path: [*reversed(of_layer)] for path, of_layer in masks.items()}
 
@@ -49,7 +49,9 @@ def given_masks(model: torch.nn.Module, masks: Mapping[str, Sequence[np.ndarray]
                 )
             (given,) = args
             mask = np.asarray(remaining[path].pop())
-            kept = torch.tensor(activation(mask).to_torch(mask), dtype=given.dtype, device=given.device)
+            kept = torch.tensor(
+                activation_layout(mask).to_torch(mask), dtype=given.dtype, device=given.device
+            )
             return given * kept * (0.0 if layer.p == 1 else 1 / (1 - layer.p))
 
         return replace

@@ -8,12 +8,12 @@ NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.instancenorm._I
 
 
 def exempt_leaves(model: torch.nn.Module) -> tuple[str, ...]:
-    """The names of every bias whose output goes directly into a norm, and of the running mean of that norm.
+    """The names of the bias of every layer whose output goes directly into a norm, and of its running mean.
 
     The norm subtracts the mean, so the bias has no effect on the loss. Its computed gradient is rounding
-    noise. Adam divides this noise by its own size, so both frameworks move the bias, and with it the running
-    mean, in random directions. The pairs are found in torch's Sequentials, where every module feeds the next
-    one.
+    noise. Adam divides this noise by its magnitude, so both frameworks change the bias, and with it the
+    norm's running mean, in random directions. The pairs are found in torch's Sequentials, in which the output
+    of every module is the input of the next one.
     """
     names = []
     state = model.state_dict().keys()

@@ -1,9 +1,9 @@
 """The same training steps in both frameworks, from the same state, with the same random numbers.
 
 In float64 both frameworks keep their own state over all steps. In float32 this is not possible, because
-rounding alone separates two runs of torch: after 20 steps of Adam the losses of a GAN differ by 1.0 from
+rounding alone makes two runs of torch diverge: after 20 steps of Adam the losses of a GAN differ by 1.0 from
 those in float64. In float32 every Flax step therefore starts from torch's state, converted before each step.
-For the few chaotic models this holds in float64 too.
+For the few chaotic models the same is done in float64.
 """
 
 import dataclasses
@@ -41,9 +41,9 @@ def run_lockstep(
     """(the largest difference of a loss, {leaf, or leaf and moment: its largest difference}).
 
     The models must have the same weights; the torch model is trained in place. examples: {name: array} of a
-    training step. steps, batch: the number of steps and their batch size. seed: of the random numbers.
-    free: True keeps the Flax side's own state over all steps, and compares leaves after the last step. False
-    gives the Flax side torch's state before every step, and compares leaves after each step.
+    training step. steps, batch: the number of steps and their batch size. seed: the seed of the random
+    numbers. free: True keeps the Flax side's own state over all steps, and compares leaves after the last
+    step. False gives the Flax side torch's state before every step, and compares leaves after each step.
     optimizers: optax states to start from; without them both sides start with new optimizers.
     """
     batch *= recipe.batch_splits  # a batch norm needs enough examples in every part of a batch
@@ -90,7 +90,7 @@ def run_lockstep(
 def _with_masks(step: Callable[..., Any], masks: Masks) -> Callable[..., Any]:
     """A step that also returns its dropout masks: (state, losses, masks).
 
-    masks: the dict that the model of the step fills.
+    masks: the dict that the model fills during the step.
     """
 
     def with_masks(state: TrainState, batch: Any, noise: Any) -> Any:

@@ -15,15 +15,15 @@ def random_values(recipe: Recipe, seed: int) -> dict[tuple, np.ndarray]:
     model = build_model(dataclasses.replace(recipe, seed=seed))
     rng = np.random.default_rng(seed)
     variables = flat_variables(model).items()
-    return {path: randomised(np.asarray(variable[...]), str(path[-1]), rng) for path, variable in variables}
+    return {path: randomise(np.asarray(variable[...]), str(path[-1]), rng) for path, variable in variables}
 
 
-def randomised(array: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
+def randomise(array: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
     """A random array for a leaf: a positive variance, a small count, or the initial value with noise.
 
-    array: the initial value. name: the last part of the leaf's path. A matrix with random initial values
-    stays as it is, unless its standard deviation is so small that the activations of a deep network, and the
-    differences with them, would vanish. Such a matrix is scaled to the standard deviation 1 / sqrt(fan_in).
+    array: the initial value. name: the last part of the leaf's path. A random matrix is kept, unless its
+    standard deviation is very small. In a deep network the activations would then vanish, and with them every
+    difference. Such a matrix is scaled to the standard deviation 1 / sqrt(fan_in).
     """
     if np.issubdtype(array.dtype, np.integer):
         return rng.integers(1, 10, array.shape)

@@ -39,7 +39,7 @@ def _reporting(cls: type, method: str, path: str, report: Callable[[str, Any], N
     return type(cls.__name__, (cls,), {method: call})
 
 
-def record_outputs(model: nnx.Module) -> dict[str, Any]:
+def record_flax_outputs(model: nnx.Module) -> dict[str, Any]:
     """A dict that calls of the model fill with {dotted path: output} of every module; the root is "".
 
     model: is changed; clone or merge one for the purpose.
@@ -50,7 +50,7 @@ def record_outputs(model: nnx.Module) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def recorded_outputs(model: torch.nn.Module) -> Iterator[dict[str, Any]]:
+def recorded_torch_outputs(model: torch.nn.Module) -> Iterator[dict[str, Any]]:
     """A context with a dict that calls of a torch model fill with {dotted path: output} of every module."""
     outputs: dict[str, Any] = {}
 

@@ -34,7 +34,8 @@ class Check:
 class Layer:
     """The differences of one layer or leaf, by its torch name.
 
-    forward: of the output of a layer. gradient: of the gradient of a parameter. None where there is none.
+    forward: the difference of the output of a layer. gradient: the difference of the gradient of a parameter.
+    None if there is none.
     """
 
     dtype: str
@@ -45,11 +46,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The result of the comparison of a model with its twin. `str` gives it as a table.
+    """The result of the comparison of a model with its twin. `str(certificate)` returns a text table.
 
     model, options, weights, seed: what was compared. steps, batch: the number of training steps, and their
-    batch size. versions: of the packages. checks: the comparisons. layers: the differences of every layer.
-    exempt: leaves with an exact gradient of zero, which the check of the steps does not compare.
+    batch size. versions: the versions of the packages. checks: the comparisons. layers: the differences of
+    every layer. exempt: leaves with an exact gradient of zero, which the check of the steps does not compare.
     exports: {exported file: its difference from the Flax model, in a process without this project}.
     """
 

@@ -1,4 +1,4 @@
-"""The Markdown table of trained models with their results and certificates, from run folders."""
+"""Writes the Markdown table of trained models with their results and certificates, from run folders."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def _result(record: dict[str, Any]) -> str:
 
 
 def _errors(certificate: dict[str, Any]) -> list[str]:
-    """The largest float64 errors of the outputs, the gradients and the steps; FAIL where a check fails."""
+    """The largest float64 errors of the outputs, the gradients and the steps; FAIL if a check fails."""
     cells = []
     for kind in ("forward", "gradients", "steps"):
         checks = [c for c in certificate["checks"] if c["dtype"] == "float64" and kind in c["name"]]

@@ -1,7 +1,7 @@
-"""What "equal" means: the only place where a tolerance is written.
+"""The tolerances; no other file contains one.
 
 A difference is max|a - b| / max(1, max|b|), on the CPU, with the highest matmul precision. Float64 is the
-sharp test: in it, rounding cannot hide a wrong meaning.
+strict test: its rounding errors are too small to hide a difference between the implementations.
 """
 
 from typing import NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 class Tolerances(NamedTuple):
     """The largest difference that each check allows.
 
-    forward: of outputs, in evaluation and training mode, and of buffers. gradient: of the gradients of inputs
-    and of every parameter. steps: of parameters, buffers and moments after 20 optimizer steps; None where
-    only losses are checked. losses: of every loss of those steps.
+    forward: for outputs, in evaluation and training mode, and for buffers. gradient: for the gradients of
+    inputs and of every parameter. steps: for parameters, buffers and moments after 20 optimizer steps; None
+    if only losses are checked. losses: for every loss of those steps.
     """
 
     forward: float
@@ -30,7 +30,7 @@ TOLERANCES = {
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """max|a - b| / max(1, max|b|); infinite where shapes differ or a value is not finite, in either array."""
+    """max|a - b| / max(1, max|b|); infinite if shapes differ or a value in either array is not finite."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
         return float("inf")

@@ -1,7 +1,7 @@
-"""`verify`: the comparison of one model with its twin.
+"""Compares one model with its twin.
 
-It compares, in float64 and float32: all outputs in evaluation and training mode, the buffers that training
-changes, all gradients, and 20 optimizer steps in lockstep with the PyTorch reference step.
+`verify` compares, in float64 and float32: all outputs in evaluation and training mode, the buffers that
+training changes, all gradients, and 20 optimizer steps in lockstep with the PyTorch reference step.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ from train.recipes import Recipe, find_recipe
 from train.tasks.models import abstract_model
 
 NUM_STEPS, BATCH_SIZE = 20, 16
-# A gradient jumps where an activation crosses the kink of a function such as ReLU, and where the largest
-# value of a pooling window changes. In float32 rounding can cause such a jump. The check of float32 gradients
+# A gradient jumps if an activation crosses the kink of a function such as ReLU, and if another value becomes
+# the largest of a pooling window. In float32 rounding can cause such a jump. The check of float32 gradients
 # is therefore repeated with new random inputs until it passes, up to MAX_TRIES times in all. An error in the
 # code would fail every time; a jump does not. In float64 the check is made once.
 MAX_TRIES = 3
@@ -54,12 +54,12 @@ def verify(
 ) -> Certificate:  # fmt: skip
     """The certificate of a model of the catalogue and its twin.
 
-    recipe: by default that of the model's row. options: of the model; by default those of the recipe.
-    values: the arrays of a trained model by path; without them every leaf is random. optimizers: the optax
-    states from which the training steps start. weights: how the certificate describes the weights.
-    dtypes: the dtypes to compare in. steps, batch: the number of training steps, and their batch size.
-    seed: of random weights and inputs. The training steps of a large model use its small variant, with random
-    weights.
+    recipe: by default the recipe of the model's row. options: the options of the model; by default those of
+    the recipe. values: the arrays of a trained model by path; without them every leaf is random. optimizers:
+    the optax states from which the training steps start. weights: how the certificate describes the weights.
+    dtypes: the dtypes to compare in. steps, batch: the number of training steps, and their batch size. seed:
+    the seed of random weights and inputs. The training steps of a large model use its small variant, with
+    random weights.
 
     Errors: ValueError for an unknown model, and for options that it does not take.
     """
@@ -82,7 +82,7 @@ def verify(
             jax.default_matmul_precision("highest"),
             jax.default_device(cpu),
         ):
-            new = _Comparison(subject, stepped, twin, dtype, steps, batch, seed)
+            new = _Verifier(subject, stepped, twin, dtype, steps, batch, seed)
             checks += new.checks()
             layers += new.layers
             exempt = new.step_exempt
@@ -101,10 +101,10 @@ def versions() -> dict[str, str]:
     return {**packages, "python": platform.python_version(), "machine": platform.machine()}
 
 
-class _Comparison:
-    """The comparison of one model with its twin in one dtype.
+class _Verifier:
+    """Compares one model with its twin in one dtype.
 
-    stepped: the model of the training steps, which is the small variant of a large model.
+    stepped: the model that takes the training steps; for a large model it is the small variant.
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class _Comparison:
         checks = []
         modes = ("eval", "train")
         if self.dtype == "float32" and self.twin.large:
-            # A large model has millions of activations, so that some are at a kink for any inputs. Its norms
-            # amplify rounding too: torch's own gradients in float32 differ from those in float64 by more than
-            # the tolerance.
+            # A large model has millions of activations, so for any input some activations are at a kink. Its
+            # norms also amplify rounding: torch's own gradients in float32 differ from those in float64 by more
+            # than the tolerance.
             modes = ("eval",)
         for mode in modes:
             results = self._compare_calls(mode, attempt=0)

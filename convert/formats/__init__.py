@@ -12,9 +12,9 @@ from convert.formats import torchscript
 class Format(NamedTuple):
     """A file format.
 
-    suffix: of the file name. write: write(torch_module, path) writes the module in evaluation mode and
-    returns the path. loader: Python source of a function `load(path)` that returns a function of tensors. It
-    runs in a process that can import neither this project nor jax.
+    suffix: the end of the file name. write: write(torch_module, path) writes the module in evaluation mode
+    and returns the path. loader: Python source of a function `load(path)` that returns a function of tensors.
+    It runs in a process that can import neither this project nor jax.
     """
 
     suffix: str

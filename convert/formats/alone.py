@@ -1,4 +1,4 @@
-"""The check of an export: a process without this project runs it, and its outputs must be those of Flax."""
+"""Checks an export: a process without this project runs it, and its outputs must equal those of Flax."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from convert.formats import Format
 from convert.twins import Example
 
 BATCH_SIZES = (1, 2, 7)
-LONGER = 4  # elastic axes are also checked with this many more positions
+LONGER = 4  # added to the lengths of elastic axes in a further check
 REFUSED = ("flax_models", "torch_models", "train", "convert", "benchmarks", "jax", "flax")
 
 # The program of the separate process. argv: the export, the inputs, the file for the outputs.
@@ -48,7 +48,7 @@ def check_export(
 ) -> float:
     """The largest difference between the outputs of an export, run on its own, and of the Flax module.
 
-    Both get the same random inputs, with several batch sizes, and with two lengths where an axis is elastic.
+    Both get the same random inputs, with several batch sizes, and with two lengths if an axis is elastic.
     Errors: ExportError for a file that does not load, and for a difference above the float32 tolerance.
     """
     rng = np.random.default_rng(seed)

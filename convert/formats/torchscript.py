@@ -14,10 +14,10 @@ def load(path):
 
 
 def export_torchscript(module: torch.nn.Module, path: Path) -> Path:
-    """The path, to which the torch module is written as TorchScript in evaluation mode.
+    """Writes the torch module as TorchScript, in evaluation mode, and returns the path.
 
-    The exported model takes and returns channels-first tensors of any batch size. The file appears whole or
-    not at all.
+    The exported model takes and returns channels-first tensors of any batch size. The file is written
+    atomically.
     """
     training = module.training
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Activations with torch's gradients at the points where a derivative does not exist."""
+"""Activation functions with torch's gradients at the points where a derivative does not exist."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from flax_models.layers.ops.shapes import channels_last_axis
 
 
 class Identity(nnx.Module):
-    """x itself. Like torch's, it ignores all arguments of the constructor."""
+    """Returns x. Like torch's Identity, it ignores all arguments of the constructor."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -42,7 +42,7 @@ class PReLU(nnx.Module):
 
     weight is (num_parameters,): one value for all channels, or one for each channel of (N, ..., C).
 
-    Errors: ValueError where num_parameters is neither 1 nor the number of channels.
+    Errors: ValueError if num_parameters is neither 1 nor the number of channels.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ELU(nnx.Module):
 class GELU(nnx.Module):
     """x * Phi(x), where Phi is the normal distribution function; approximate="tanh" approximates it.
 
-    Errors: ValueError for another approximation. Hendrycks & Gimpel 2016.
+    Errors: ValueError for any other approximation. Hendrycks & Gimpel 2016.
     """
 
     def __init__(self, approximate: str = "none"):
@@ -107,7 +107,7 @@ class Softplus(nnx.Module):
 class Hardtanh(nnx.Module):
     """x clipped to [min_val, max_val]; the gradient at both ends is 0.
 
-    Errors: ValueError where max_val is not greater than min_val.
+    Errors: ValueError if max_val is not greater than min_val.
     """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0):
@@ -137,11 +137,11 @@ class Sigmoid(nnx.Module):
 class Softmax(nnx.Module):
     """exp(x) divided by its sum along torch's dim; dim 1 is the channels of (N, C), (N, L, C), (N, H, W, C).
 
-    An input of three or more axes counts as torch's (N, C, ...) with its channels moved to the end. dim,
-    which may be negative, is the number of the axis in torch's order. Both frameworks lay out sequences
-    alike: for them call jax.nn.softmax(x, axis).
+    An input of three or more axes is read as torch's (N, C, ...) with its channels moved to the end. dim,
+    which may be negative, is the number of the axis in torch's order. Sequences have the same layout in both
+    frameworks: for them call jax.nn.softmax(x, axis).
 
-    Errors: ValueError where the input has no such axis.
+    Errors: ValueError if the input has no such axis.
     """
 
     def __init__(self, dim: int):

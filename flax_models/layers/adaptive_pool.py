@@ -24,7 +24,7 @@ class _AdaptivePool2d(nnx.Module):
 
 
 class AdaptiveAvgPool2d(_AdaptivePool2d):
-    """The mean of each window: (N, H, W, C) -> (N, *output_size, C), where None keeps a size.
+    """The mean of each window: (N, H, W, C) -> (N, *output_size, C); None keeps a size.
 
     Errors: ValueError for a wrong output_size and for input that is not (N, H, W, C).
     """
@@ -35,7 +35,7 @@ class AdaptiveAvgPool2d(_AdaptivePool2d):
 
 
 class AdaptiveMaxPool2d(_AdaptivePool2d):
-    """The maximum of each window: (N, H, W, C) -> (N, *output_size, C), where None keeps a size.
+    """The maximum of each window: (N, H, W, C) -> (N, *output_size, C); None keeps a size.
 
     The gradient goes to the first maximum, row by row. With return_indices the result is (values, indices);
     an index is row * W + column.

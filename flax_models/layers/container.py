@@ -35,7 +35,7 @@ class Flatten(nnx.Module):
 class Unflatten(nnx.Module):
     """Undoes Flatten: (N, C*H*W) -> (N, H, W, C), where `unflattened_size` is torch's (C, H, W).
 
-    Errors: ValueError where dim is not 1 or the sizes do not multiply to the input's features.
+    Errors: ValueError if dim is not 1, or if the product of the sizes is not the number of features.
     """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]):

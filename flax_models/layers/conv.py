@@ -18,8 +18,8 @@ from flax_models.layers.ops.shapes import Pair, Size, pair
 class _Convolution(nnx.Module):
     """The arguments of both directions, and their variables `weight` and `bias`.
 
-    weight is (kH, kW, narrow/groups, wide). A Conv2d maps narrow to wide channels. A ConvTranspose2d is the
-    transpose of one and maps wide to narrow channels.
+    weight is (kH, kW, in_channels/groups, out_channels) for a Conv2d. A ConvTranspose2d is the transpose of a
+    Conv2d, so its channels are exchanged: weight is (kH, kW, out_channels/groups, in_channels).
     """
 
     def __init__(
@@ -130,9 +130,11 @@ class ConvTranspose2d(_Convolution):
             )
         )  # fmt: skip
         if min(height, width) < 1:
-            raise ValueError(f"ConvTranspose2d: input of {x.shape[1:3]} makes an output of {(height, width)}")
+            raise ValueError(
+                f"ConvTranspose2d: input of {x.shape[1:3]} gives an output of size {(height, width)}"
+            )
         # With dilation, output_padding may add more rows than one stride. The convolution that this layer
-        # transposes does not reach those rows, so its padding is smaller by them.
+        # transposes does not reach those rows, so its padding is smaller by their number.
         vertical, horizontal = (
             (low, high - extra // stride * stride)
             for (low, high), extra, stride in zip(self.padding, self.output_padding, self.stride, strict=True)

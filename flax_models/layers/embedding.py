@@ -10,8 +10,8 @@ class Embedding(nnx.Module):
     """The rows of a table at integer indices: (...) -> (..., embedding_dim).
 
     weight is (num_embeddings, embedding_dim), as torch's, drawn from N(0, 1). The row padding_idx (negative:
-    counted from the end) begins at zero and gets no gradient. An index outside the table gives nan, because
-    a compiled computation cannot raise an error.
+    counted from the end) is initialised with zeros and gets no gradient. An index outside the table gives
+    nan, because a compiled computation cannot raise an error.
 
     Errors: ValueError for a padding_idx outside the table and for indices that are not integers.
     """

@@ -1,8 +1,8 @@
 """torch's initialisers: the distributions of `torch.nn.init` and of the layers' own `reset_parameters`.
 
 Most functions return an initialiser: `init(key, shape, dtype) -> array`, as in `jax.nn.initializers`. A shape
-is one of our layouts: (in, out), (kH, kW, in/groups, out), or (kH, kW, out/groups, in) for a transposed
-convolution. The fans are those that torch computes from its own layouts.
+has the layout of this package: (in, out), (kH, kW, in/groups, out), or (kH, kW, out/groups, in) for a
+transposed convolution. The fans are those that torch computes from its own layouts.
 """
 
 import itertools
@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
+
+from flax_models.layers.ops.dtypes import at_least_float32
 
 Shape = Sequence[int]
 Initializer = Callable[..., jax.Array]  # (key, shape, dtype=float32) -> array
@@ -37,18 +39,19 @@ def constant(value: float) -> Initializer:
 def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
     """N(mean, std^2) truncated to [a, b]; the bounds are absolute, not multiples of std.
 
-    Errors: ValueError where a is not below b.
+    Errors: ValueError if a is not below b.
     """
     if not a < b:
         raise ValueError(f"trunc_normal needs a < b, got a={a} and b={b}")
 
     def init(key: jax.Array, shape: Shape, dtype: DTypeLike = jnp.float32) -> jax.Array:
-        # The draw inverts the error function, in float32 at least. Beyond 5.4 deviations that function is 1
-        # to the last bit, and wider bounds would themselves be drawn: 200 deviations once in 2^23 draws.
+        # The draw inverts the error function, in float32 at least. Beyond 5.4 standard deviations the error
+        # function rounds to 1. With wider bounds the draw could return the bound itself, for example 200
+        # standard deviations, once in 2^23 draws. Therefore the bounds are limited to 5.4.
         low, high = (max(-5.4, min(5.4, (bound - mean) / std)) for bound in (a, b))
-        if low == high:  # [a, b] is in the far tail, and all of its mass is at the nearer end
+        if low == high:  # [a, b] is in the far tail: nearly all of its probability is at the nearer end
             return jnp.full(shape, min(max(mean, a), b), dtype)
-        draw = jax.random.truncated_normal(key, low, high, shape, jnp.promote_types(dtype, jnp.float32))
+        draw = jax.random.truncated_normal(key, low, high, shape, at_least_float32(dtype))
         return jnp.clip(mean + std * draw, a, b).astype(dtype)
 
     return init
@@ -75,7 +78,7 @@ def kaiming_normal(a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "le
 
 
 def sparse(sparsity: float, std: float = 0.01) -> Initializer:
-    """N(0, std^2), where a fraction of each input's weights is zero. Martens 2010.
+    """N(0, std^2) with a fraction of each input's weights set to zero. Martens 2010.
 
     The shape is (in, out). Each of the `in` rows, a column in torch, gets ceil(sparsity * out) zeros.
 
@@ -120,15 +123,15 @@ def fan_in_uniform(fan_in: int) -> Initializer:
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight in our layout. ValueError for fewer than two axes."""
+    """(fan_in, fan_out) of a weight, from the kernel and the last two axes; ValueError for fewer axes."""
     if len(shape) < 2:
         raise ValueError(f"fan in and fan out need at least two axes, got shape {tuple(shape)}")
-    *kernel, narrow, wide = shape
-    return narrow * math.prod(kernel), wide * math.prod(kernel)
+    *kernel, channels_in, channels_out = shape
+    return channels_in * math.prod(kernel), channels_out * math.prod(kernel)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The gain of a nonlinearity, which is the inverse of the factor by which it shrinks deviations.
+    """The gain of a nonlinearity: the inverse of the factor by which it reduces deviations.
 
     The values are torch's. param is the slope of "leaky_relu" (0.01 by default). Errors: ValueError for an
     unknown name.

@@ -15,11 +15,11 @@ from flax_models.layers.ops.norm import group_standardize
 class GroupNorm(nnx.Module):
     """Normalises each of num_groups groups of adjacent channels: (N, ..., C) -> (N, ..., C).
 
-    Mean and biased variance are taken over a group's channels and all positions of one example.
-    weight and bias are (C,). Wu & He 2018.
+    Mean and biased variance are taken over a group's channels and all pixels of one example. weight and bias
+    are (C,). Wu & He 2018.
 
-    Errors: ValueError where num_groups does not divide num_channels, for wrong channels, and where a group of
-    the only example is a single value.
+    Errors: ValueError if num_groups does not divide num_channels, for wrong channels, and if a group of the
+    only example is a single value.
     """
 
     def __init__(
@@ -46,12 +46,11 @@ class GroupNorm(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """Normalises over the trailing axes, which normalized_shape names; the shape is kept.
+    """Normalises over the trailing axes, whose sizes are normalized_shape; the output has the input's shape.
 
-    - One or two sizes, F or (T, F), are the trailing axes of arrays that both frameworks lay out alike: (...,
-    F),
-      (N, T, F). On images LayerNorm(C) therefore normalises over the channels of each pixel. torch needs a
-      permutation to channels last around the layer for that.
+    - One or two sizes, F or (T, F), are the trailing axes of arrays that have the same layout in both
+      frameworks: (..., F) or (N, T, F). On images LayerNorm(C) therefore normalises over the channels of each
+      pixel. In torch this needs a permutation to channels last around the layer.
     - Three or more sizes are torch's (C, H, W), as after a convolution. Like Flatten and Unflatten the layer
       takes torch's order. It normalises (N, H, W, C) over all axes but N; weight and bias are (H, W, C).
 

@@ -17,7 +17,7 @@ class Linear(nnx.Module):
     weight is (in_features, out_features), the transpose of torch's. weight and bias are initialised as in
     torch: U(-1/sqrt(in_features), 1/sqrt(in_features)).
 
-    Errors: ValueError for input with another number of features.
+    Errors: ValueError for input with any other number of features.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Maxout(Linear):
     are adjacent. Both are initialised as in Linear. The gradient goes to the first largest piece. Goodfellow
     et al. 2013. torch.nn has no Maxout; the twin is `torch_models.layers.Maxout`.
 
-    Errors: ValueError for fewer than one piece, and for input with another number of features.
+    Errors: ValueError for fewer than one piece, and for input with any other number of features.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from flax_models.layers.ops.channels import broadcast_channels
+from flax_models.layers.ops.dtypes import at_least_float32
 from flax_models.layers.ops.norm import batch_standardize, group_mean, standardize
 
 
@@ -37,7 +38,7 @@ class _RunningNorm(nnx.Module):
                 f"{type(self).__name__} expects {' or '.join(f'{rank}-D' for rank in self.ranks)} input with "
                 f"{self.num_features} channels last, got shape {x.shape}"
             )
-        y = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # statistics in float32 at least
+        y = x.astype(at_least_float32(x.dtype))  # statistics in float32 at least
         ones = jnp.ones(self.num_features, y.dtype)
         weight = self.weight[...].astype(y.dtype) if self.weight is not None else ones
         bias = self.bias[...].astype(y.dtype) if self.bias is not None else jnp.zeros_like(ones)
@@ -50,10 +51,10 @@ class _RunningNorm(nnx.Module):
         return y.astype(self.dtype or x.dtype)
 
     def _standardize(self, x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
-        """x standardised by its own statistics, times weight plus bias; moves the running statistics."""
+        """x standardised by its own statistics, times weight plus bias; updates the running statistics."""
         raise NotImplementedError
 
-    def _move_running_statistics(
+    def _update_running_statistics(
         self, momentum: float | jax.Array, mean: jax.Array, unbiased_var: jax.Array
     ) -> None:
         self.running_mean[...] = (1 - momentum) * self.running_mean[...] + momentum * mean
@@ -63,11 +64,11 @@ class _RunningNorm(nnx.Module):
 class _BatchNorm(_RunningNorm):
     """Normalises each channel (the last axis) over all other axes.
 
-    In training it normalises with the batch's mean and *biased* variance. It moves the running statistics by
-    `momentum` towards the batch's mean and *unbiased* variance and counts the batch in num_batches_tracked.
-    momentum=None makes the running statistics the mean over all batches. In evaluation (`module.eval()`) it
-    normalises with the running statistics. Without them (track_running_stats=False) it always normalises with
-    the batch's statistics. Ioffe & Szegedy 2015.
+    In training it normalises with the batch's mean and *biased* variance. The running statistics are updated
+    by `momentum` towards the batch's mean and *unbiased* variance, and the batch is counted in
+    num_batches_tracked. With momentum=None the running statistics are the mean over all batches. In
+    evaluation (`module.eval()`) it normalises with the running statistics. Without them
+    (track_running_stats=False) it always normalises with the batch's statistics. Ioffe & Szegedy 2015.
 
     Errors: ValueError for a wrong number of axes or channels, and in training for a single value per channel,
     whose unbiased variance does not exist.
@@ -94,7 +95,7 @@ class _BatchNorm(_RunningNorm):
             momentum = self.momentum
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked[...].astype(self.running_mean.dtype)
-            self._move_running_statistics(momentum, mean, var * (count / (count - 1)))
+            self._update_running_statistics(momentum, mean, var * (count / (count - 1)))
         return y
 
 
@@ -111,12 +112,12 @@ class BatchNorm2d(_BatchNorm):
 class InstanceNorm2d(_RunningNorm):
     """Normalises each channel of each image: (N, H, W, C) -> (N, H, W, C).
 
-    With track_running_stats, training moves the running statistics by `momentum` towards the images' average
-    mean and unbiased variance, and evaluation normalises with them. Two peculiarities are torch's:
-    num_batches_tracked stays 0, and momentum=None means 0. Ulyanov et al. 2016.
+    With track_running_stats, the running statistics are updated in training by `momentum` towards the images'
+    average mean and unbiased variance, and evaluation normalises with them. As in torch, num_batches_tracked
+    stays 0, and momentum=None means 0. Ulyanov et al. 2016.
 
-    Errors: ValueError for a wrong number of axes or channels (where affine is off, torch only warns), and for
-    a single value per channel and image, unless running statistics replace its own.
+    Errors: ValueError for a wrong number of axes or channels (without affine, torch only warns), and for a
+    single value per channel and image, unless the running statistics are used.
     """
 
     ranks = (4,)
@@ -139,6 +140,6 @@ class InstanceNorm2d(_RunningNorm):
         var = group_mean(jnp.square(pixels - mean), x.shape[3])
         if self.track_running_stats:
             average_mean, average_var = mean.mean((0, 1)), var.mean((0, 1)) * (count / (count - 1))
-            self._move_running_statistics(self.momentum or 0.0, average_mean, average_var)
+            self._update_running_statistics(self.momentum or 0.0, average_mean, average_var)
         y = standardize(pixels, mean, lax.rsqrt(var + self.eps), x.shape[3]).reshape(x.shape)
         return y * broadcast_channels(weight, x.shape) + broadcast_channels(bias, x.shape)

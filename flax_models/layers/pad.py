@@ -29,18 +29,18 @@ class _Pad2d(nnx.Module):
         return padded[tuple(slice(max(-low, 0), min(high, 0) or None) for low, high in sides)]
 
     def _check_reach(self, x: jax.Array) -> None:
-        """Raises ValueError where the image is too small for the padding."""
+        """Raises ValueError if the image is too small for the padding."""
 
 
 class ZeroPad2d(_Pad2d):
-    __doc__ = f"Pads with zeros: {_Pad2d.__doc__}\n\n    Errors: ValueError where nothing would be left."
+    __doc__ = f"Pads with zeros: {_Pad2d.__doc__}\n\n    Errors: ValueError if nothing would be left."
     mode = "constant"
 
 
 class ReflectionPad2d(_Pad2d):
     __doc__ = f"""Pads by reflection at the border pixels: {_Pad2d.__doc__}
 
-    Errors: ValueError where a padding is not smaller than the size that it reflects.
+    Errors: ValueError if a padding is not smaller than the size that it reflects.
     """
     mode = "reflect"
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flax_models.layers.ops.dtypes import at_least_float32
 from flax_models.layers.ops.pool import (
     Windows,
     max_pool2d,
@@ -19,7 +20,7 @@ from flax_models.layers.ops.shapes import Size, check_images, pair
 
 
 class _Pool2d(nnx.Module):
-    """The arguments that windowed pools share, and the checks that torch makes of them."""
+    """The arguments that windowed pools share, checked as in torch."""
 
     def __init__(
         self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
@@ -42,9 +43,10 @@ class _Pool2d(nnx.Module):
 class MaxPool2d(_Pool2d):
     """The maximum of each window: (N, H, W, C) -> (N, OH, OW, C).
 
-    stride defaults to the kernel. Padding is symmetric, at most half the kernel, and never the maximum.
-    ceil_mode keeps a last window that begins inside the image and ends outside. With return_indices the
-    result is (values, indices); the index of a maximum is its place in the image, row * W + column.
+    stride defaults to the kernel. Padding is symmetric and at most half the kernel. Padded values are never
+    selected. ceil_mode keeps a last window that begins inside the image and ends outside. With return_indices
+    the result is (values, indices); the index of a maximum is that of its pixel in the image, row * W +
+    column.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
@@ -65,9 +67,9 @@ class MaxPool2d(_Pool2d):
 class AvgPool2d(_Pool2d):
     """The mean of each window: (N, H, W, C) -> (N, OH, OW, C).
 
-    stride defaults to the kernel. Padded zeros count in the mean unless count_include_pad is False. The part
-    of a last window of ceil_mode that lies beyond the padding never counts. divisor_override replaces every
-    count.
+    stride defaults to the kernel. Padded zeros are counted in the mean unless count_include_pad is False.
+    With ceil_mode, the part of a last window that is beyond the padding is never counted. divisor_override
+    replaces every count.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
@@ -88,16 +90,17 @@ class AvgPool2d(_Pool2d):
         else:
             counted = self.padding if self.count_include_pad else (0, 0)
             divisor = window_counts(x.shape[1:3], windows, counted)[..., None]
-        total = sum_pool2d(x.astype(jnp.promote_types(x.dtype, jnp.float32)), windows)
-        return (total / divisor).astype(x.dtype)
+        total = sum_pool2d(x.astype(at_least_float32(x.dtype)), windows)
+        return (total / jnp.asarray(divisor, total.dtype)).astype(x.dtype)
 
 
 class LPPool2d(_Pool2d):
     """(sum of x^p over each window)^(1/p), where p is norm_type: (N, H, W, C) -> (N, OH, OW, C).
 
-    p = inf gives the maximum of |x|, p = -inf torch's -max(-|x|), the minimum. The gradient is zero where the
-    sum is zero. As in torch, a last window of ceil_mode counts as a whole one: its sum is multiplied by
-    kernel size / values seen. As in torch too, an odd p can make a sum negative, and its root is nan.
+    p = inf gives the maximum of |x|, p = -inf torch's -max(-|x|), the minimum. The gradient is zero if the
+    sum is zero. With ceil_mode, a last window that is partly outside of the image is scaled to a full window:
+    its sum is multiplied by (kernel size / number of values in it). As in torch, an odd p can make a sum
+    negative; its root is then nan.
 
     Errors: ValueError for arguments that torch refuses and for inputs smaller than the window.
     """
@@ -115,7 +118,7 @@ class LPPool2d(_Pool2d):
         if math.isinf(self.norm_type):
             sign = math.copysign(1, self.norm_type)
             return sign * max_pool2d(sign * jnp.sign(x) * x, windows)  # sign(x) * x is |x| with slope 0 at 0
-        y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        y = x.astype(at_least_float32(x.dtype))
         counts = window_counts(x.shape[1:3], windows, (0, 0))[..., None]
         total = sum_pool2d(_power(y, self.norm_type), windows) * (math.prod(self.kernel_size) / counts)
         # Both jnp.where are needed: the root's infinite slope at 0 must not reach the gradient.

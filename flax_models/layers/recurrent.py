@@ -28,7 +28,7 @@ class _Recurrent(nnx.Module):
     U(±1/sqrt(hidden_size)). Both biases are trained, as in torch.
 
     The call takes a sequence and an optional initial state `hx` (num_layers * directions, N, hidden_size),
-    which is zero by default; its first axis goes through the layers and, within each, through the directions.
+    which is zero by default; its first axis has the directions of layer 0, then those of layer 1, and so on.
     The call returns (output, state). The output (L, N, directions * hidden_size) holds the last layer's
     hidden states at every step. The state holds the final state of every layer in the shape of hx. Without a
     batch there is no axis N.
@@ -149,8 +149,8 @@ class _Recurrent(nnx.Module):
             kept = tuple(jnp.where(valid, n, old) for n, old in zip(new, state, strict=True))
             return kept, jnp.where(valid, new[0], 0)
 
-        # A step of a small layer takes longer to dispatch than to compute. Short sequences do not repay the
-        # longer compilation.
+        # A step of a small layer takes longer to dispatch than to compute, so several steps are unrolled. For
+        # short sequences the longer compilation is not worth it.
         unroll = 4 if x.shape[0] >= 32 else 1
         return lax.scan(step, state, (from_input, valid), reverse=reverse, unroll=unroll)
 

@@ -14,12 +14,15 @@ Scale = float | tuple[float, float]
 class Upsample(nnx.Module):
     """Resizes to `size`, or to floor(H * scale_factor): (N, H, W, C) -> (N, OH, OW, C).
 
-    "nearest" takes the source pixel floor(i * H/OH), or floor(i / scale_factor) where a scale_factor is
-    given. It computes in float32, as torch does for every type. "bilinear" mixes the two pixels beside (i +
-    1/2) * H/OH - 1/2, or with align_corners beside i * (H-1)/(OH-1). With recompute_scale_factor a
-    scale_factor only determines the output size.
+    "nearest" takes the source pixel floor(i * H/OH), or floor(i / scale_factor) if a scale_factor is given.
+    It computes in float32, as torch does for every type.
 
-    Errors: ValueError where not exactly one of size and scale_factor is given, for other modes, for
+    "bilinear" mixes the two pixels next to the coordinate (i + 1/2) * H/OH - 1/2. With align_corners the
+    coordinate is i * (H-1)/(OH-1).
+
+    With recompute_scale_factor a scale_factor only determines the output size.
+
+    Errors: ValueError if not exactly one of size and scale_factor is given, for other modes, for
     align_corners with "nearest", and for empty outputs.
     """
 
@@ -52,7 +55,7 @@ class Upsample(nnx.Module):
             assert self.size is not None
             outputs = self.size
         if min(outputs) < 1:
-            raise ValueError(f"Upsample: input of {sizes} makes an output of {outputs}")
+            raise ValueError(f"Upsample: input of {sizes} gives an output of size {outputs}")
         axes = list(zip(sizes, outputs, scales, strict=True))
         if self.mode == "bilinear":
             rows, columns = (bilinear_weights(*axis, self.align_corners) for axis in axes)

@@ -16,9 +16,9 @@ GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a
 class ImagePool:
     """A pool of earlier generated images for the discriminator. Shrivastava et al. 2017.
 
-    Until the pool holds `size` images, each new image is stored and returned. Afterwards a new image whose
-    chance is above 1/2 replaces the image in its slot, and that one is returned. Any other image is returned
-    itself.
+    Until the pool has `size` images, each new image is stored and returned. After that, a new image is only
+    returned, unless its chance is above 1/2. Then it replaces the image in its slot, and the replaced image
+    is returned.
     """
 
     def __init__(self, size: int):

@@ -81,12 +81,12 @@ LOSSES = {
 class GANStep:
     """Discriminator steps, each on its split of the batch, then one generator step on the last split.
 
-    Both kinds of step use the same latents, noise["latent"]. The generator runs again in its own step, so its
-    batch statistics move twice. Each step computes gradients only of the module that it trains. With `ema`,
-    `average.module` is the generator with the moving average of its weights. With `instance_noise`, the
-    discriminator's input is the examples plus noise["real_noise"] or noise["fake_noise"], of the examples'
-    shape, times `instance_noise` and the fraction of `steps` that remains. `done` is the number of steps
-    already taken, for a run that continues.
+    Both kinds of step use the same latents, noise["latent"]. The generator is called in both kinds of step,
+    so its running statistics are updated twice. Each step computes gradients only of the module that it
+    trains. With `ema`, `average.module` is the generator with the moving average of its weights. With
+    `instance_noise`, noise is added to the examples before the discriminator sees them: noise["real_noise"]
+    or noise["fake_noise"], which has the examples' shape, times `instance_noise`, times the fraction of
+    `steps` that remains. `done` is the number of steps already taken, for a run that continues.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class GANStep:
         self.generator = model.get_submodule("generator")
         self.discriminator = model.get_submodule("discriminator")
         self.discriminator_loss, self.generator_loss = LOSSES[loss]
-        self.critic_steps, self.weight_clip, self.penalty = critic_steps, weight_clip, gradient_penalty
+        self.critic_steps, self.weight_clip, self.penalty_weight = critic_steps, weight_clip, gradient_penalty
         self.instance_noise, self.steps, self.done = instance_noise, steps, done
         self.average = None
         if ema is not None:
@@ -126,8 +126,8 @@ class GANStep:
         real = self._add_instance_noise(real, split, "real_noise")
         fake = self._add_instance_noise(fake, split, "fake_noise")
         loss = self.discriminator_loss(discriminator(real, *conditions), discriminator(fake, *conditions))
-        if self.penalty:
-            loss = loss + self.penalty * self._gradient_penalty(real, fake, split["mix"], conditions)
+        if self.penalty_weight:
+            loss = loss + self.penalty_weight * self._gradient_penalty(real, fake, split["mix"], conditions)
         self._apply_gradients("discriminator", loss)
         if self.weight_clip:
             with torch.no_grad():

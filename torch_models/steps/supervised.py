@@ -19,11 +19,14 @@ SUPERVISED_LOSSES = {
     "mse": F.mse_loss,
     "sse": sse_loss,
 }
-AUXILIARY_WEIGHT = 0.3  # of an auxiliary head's loss
+AUXILIARY_WEIGHT = 0.3  # the weight of the loss of an auxiliary head
 
 
 class SupervisedStep:
-    """One optimizer step on one loss, on image and label or on the x and y of a table."""
+    """One optimizer step on one loss.
+
+    The inputs and targets are the batch's "image" and "label" if it has images, and "x" and "y" otherwise.
+    """
 
     def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str):
         self.model, self.optimizer = model.train(), optimizers[""]
@@ -60,7 +63,7 @@ class ClassifyStep(SupervisedStep):
 
 
 class TagStep:
-    """One optimizer step on the cross-entropy over all words; places with a negative tag are padding."""
+    """One optimizer step on the cross-entropy over all words; entries with a negative tag are padding."""
 
     def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]):
         self.model, self.optimizer = model.train(), optimizers[""]

@@ -15,8 +15,8 @@ KINDS = {
     "image": "labelled images",
     "table": "rows of numbers x and y",
     "curves": "the heights of curves",
-    "series": "a time series",
-    "forecast": "a time series",
+    "series": "a raw time series",
+    "forecast": "a time series split for forecasting",
     "text": "words",
     "tagged": "tagged sentences",
     "pair": "images of two domains",
@@ -26,21 +26,24 @@ KINDS = {
 Shape = tuple[int, int, int]
 """Height, width and channels of an image."""
 Fit = Literal["resize", "crop"]
-"""How an image gets another shape: "resize" resamples it, "crop" crops and pads it."""
+"""How an image gets another shape.
+
+"resize": resample to cover the shape, then crop. "crop": keep the scale, crop or pad.
+"""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One data set.
 
-    about: one line for --list. kind: one of KINDS. also: further kinds that the set can be read as.
-    reader: "module:function" of the function that takes a ReadRequest and returns the Data.
-    builder: for the TFDS reader: "module:class" of an embedded builder, or the name of an upstream set.
-    splits: the builder's slices for training and for testing, in TFDS's notation.
-    shape: (height, width, channels) of an image in uint8; None where the sizes of the images differ.
-    classes: the names of the classes. argument: the placeholder of the argument that a user writes after the
-    name, as PATH in name:PATH. default: the argument where the user gives none. sizes: the integers that the
-    argument may be. embedded: the name of the embedded set that replaces this one without network.
+    about: one line for --list. kind: one of KINDS. also: further kinds that the set can be read as. reader:
+    "module:function" of the function that takes a ReadRequest and returns the Data. builder: for the TFDS
+    reader: "module:class" of an embedded builder, or the name of an upstream set. splits: the builder's
+    slices for training and for testing, in TFDS's notation. shape: (height, width, channels) of an image in
+    uint8; None if the images have different sizes. classes: the names of the classes. argument: the
+    placeholder of the argument that a user writes after the name, as PATH in name:PATH. default: the argument
+    if the user gives none. sizes: the integers that the argument may be. embedded: the name of the embedded
+    set that replaces this one without network.
     """
 
     about: str
@@ -73,7 +76,7 @@ class ReadRequest:
 
     name: the set as the user writes it, such as "photos:96". argument: the part after the colon, or the row's
     default. kind: one of KINDS. data_dir: the folder that keeps data sets. shape: (H, W, C) of the images
-    that the model takes; None where neither the set nor the caller gives one. fit: how images get that shape
+    that the model takes; None if neither the set nor the caller gives one. fit: how images get that shape
     (`images.fit_image`).
     """
 

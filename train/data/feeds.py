@@ -3,8 +3,8 @@
 Data that fits into memory is kept on the device as it is (images as uint8), and a step gathers its rows
 inside jit. Generated data is generated inside jit too. Larger data is streamed by Grain, one batch per step.
 
-The loop calls a feed twice. Outside jit, `inputs` returns the arrays that a call of several steps takes as
-its argument. Inside jit, `batch` returns the batch of one step from these arrays.
+A feed has two methods. Outside jit, `inputs` returns the arrays that a call of several steps takes as its
+argument. Inside jit, `batch` returns the batch of one step from these arrays.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 Batch = dict[str, jax.Array]
 
 IN_MEMORY_LIMIT = 1 << 30  # bytes of the largest source that is read into memory rather than streamed
-GENERATED_EPOCH = 100  # steps per epoch of generated data, which has no last example
+GENERATED_EPOCH = 100  # steps per epoch of generated data, which is unlimited
 
 
 class Feed:
     """Batches of one split.
 
-    batch_size: examples per step. size: the number of examples, None for generated data.
+    batch_size: examples per step. size: the number of examples; None for generated data, which is unlimited.
     steps_per_epoch: the number of full batches; the order of the next epoch includes the remaining examples.
     refresh_every: steps after which `inputs` must be called again, None for never; a call of many steps never
     crosses a multiple of it.
@@ -60,10 +60,10 @@ class Feed:
 
 
 class InMemory(Feed):
-    """All examples on the device, in a new order every epoch, or in their own order.
+    """All examples are on the device. Their order is new in every epoch, or always the given one.
 
-    arrays: {name: (N, ...)}. batch_size: None takes all N in every step, in their own order.
-    unaligned: as in `Data`.
+    arrays: {name: (N, ...)}. batch_size: None takes all N in every step, in the given order. unaligned: as in
+    `Data`.
     """
 
     def __init__(
@@ -188,10 +188,12 @@ class Streaming(Feed):
 def _ignoring_ctrl_c() -> Iterator[None]:
     """A context in which this process ignores Ctrl-C, so that processes that it starts inherit this.
 
-    A terminal sends Ctrl-C to all its processes, and the loop must stop the workers itself. A handler in a
-    worker's own code would be set too late.
+    A terminal sends Ctrl-C to all its processes, but the workers must run until the loop stops them. A
+    handler that a worker sets in its own code would be set too late.
     """
-    if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main one only
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # Python allows signal handlers only in the main thread
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -225,7 +227,7 @@ def make_feed(
     """The feed of a split: `InMemory`, `GeneratedFeed` or `Streaming`.
 
     data: a split, or a Data, whose training split is used. batch_size: None for all examples in every step.
-    take: use only this many examples, the first ones. streaming: stream even data that fits into memory;
+    take: use only this number of examples, the first ones. streaming: stream even data that fits into memory;
     sources larger than `limit` bytes are always streamed. workers: processes that read ahead, 0 for threads.
     Errors: ValueError for a batch size out of range, and for options that this data does not support.
     """
@@ -235,7 +237,7 @@ def make_feed(
         if batch_size is None or batch_size < 1:
             raise ValueError(f"generated data needs a batch_size of at least 1, got {batch_size}")
         if take is not None or streaming:
-            raise ValueError("generated data has no end: it takes neither `take` nor `streaming`")
+            raise ValueError("generated data is unlimited, so `take` and `streaming` cannot be used")
         return GeneratedFeed(split, batch_size=batch_size, seed=seed)
     if isinstance(split, dict) and streaming:
         if unaligned:

@@ -1,4 +1,7 @@
-"""Images on the host: decoded, and resized to a model's shape, by PIL alone, so that results are portable."""
+"""Decodes images and resizes them on the host.
+
+Only PIL is used, so that the results are the same on every machine.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +16,10 @@ from train.data.sources import Arrays, Source
 
 @dataclass(frozen=True)
 class ImageSource(Source):
-    """Labelled images that are decoded on access and brought to `shape`.
+    """Labelled images that are decoded, and resized or cropped to `shape`, when they are accessed.
 
-    shape: (H, W, C); None until `load_data` sets it, where the images differ in size. fit: as in `fit_image`.
+    shape: (H, W, C); None until `load_data` sets it, if the images have different sizes. fit: as in
+    `fit_image`.
     """
 
     shape: Shape | None
@@ -47,7 +51,8 @@ def open_image(file: str | IO[bytes]) -> Image.Image:
     with Image.open(file) as image:
         mode = _target_mode(image)
         ImageOps.exif_transpose(image, in_place=True)
-        # PIL warns when it converts a palette with transparency directly; by way of RGBA it does not.
+        # PIL warns when it converts a palette with transparency directly, but not when it converts to RGBA
+        # first.
         return (image.convert("RGBA") if "transparency" in image.info else image).convert(mode)
 
 
@@ -70,10 +75,10 @@ def _target_mode(image: Image.Image) -> Literal["L", "RGB"]:
 
 
 def fit_image(image: Image.Image, shape: Shape, fit: Fit = "resize") -> np.ndarray:
-    """An image of mode L or RGB as an array (H, W, C) uint8, C being 1 or 3.
+    """An image of mode L or RGB as an array (H, W, C) uint8; C is 1 or 3.
 
     fit: "resize" resamples the image (bicubic) to cover (H, W) and crops it centrally; "crop" keeps its
-    scale, crops it centrally and pads it with zeros where it is too small.
+    scale, crops it centrally, and pads it with zeros if it is too small.
     """
     height, width, channels = shape
     image = image.convert("L" if channels == 1 else "RGB")
@@ -87,7 +92,7 @@ def fit_image(image: Image.Image, shape: Shape, fit: Fit = "resize") -> np.ndarr
 
 
 def fit_arrays(arrays: Arrays, shape: Shape, fit: Fit = "resize") -> Arrays:
-    """The arrays with "image" (N, h, w, c) uint8 brought to (N, H, W, C). fit: as in `fit_image`."""
+    """The arrays, with "image" (N, h, w, c) uint8 resized or cropped to `shape`. fit: as in `fit_image`."""
     images = arrays["image"]
     if images.shape[1:] == tuple(shape):
         return arrays

@@ -19,12 +19,14 @@ def load_data(
     the shape of the set. fit: how images get that shape (`images.fit_image`).
     Labelled images are {"image": (N, H, W, C) uint8, "label": (N,) int32}, or a Source of such examples.
     Errors: ValueError for a set that is unknown, is of another kind, or cannot be read. The message says what
-    to do, or which other set to use.
+    to do, or which sets can be used.
     """
     dataset = find_dataset(name)
     if kind not in dataset.kinds:
         suited = ", ".join(other for other, row in DATASETS.items() if kind in row.kinds)
-        raise ValueError(f"{name} holds {KINDS[dataset.kind]}, and this takes {KINDS[kind]}: use {suited}")
+        raise ValueError(
+            f"{name} holds {KINDS[dataset.kind]}, but the model takes {KINDS[kind]}; use {suited}"
+        )
     module, function = dataset.reader.split(":")
     request = ReadRequest(name, dataset_argument(name), kind, data_dir, shape or dataset.shape, fit)
     data: Data = getattr(importlib.import_module(module), function)(request)
@@ -43,7 +45,7 @@ def _fit_split(split: Any, request: ReadRequest) -> Any:
 
 
 def _check_shape(shape: Any, request: ReadRequest) -> Shape:
-    """The shape. Errors: ValueError where there is none, or where its channels are not 1 or 3."""
+    """The shape. Errors: ValueError if there is none, or if its channels are not 1 or 3."""
     if shape is None:
         raise ValueError(
             f"the images of {request.name} differ in size: give the size to which they are resized "

@@ -26,11 +26,12 @@ PREPROCESSING: dict[str, TransformKind] = {
     "scale": TransformKind("scale",
         "scale each column to [-1, 1] by its minimum and maximum; a constant column becomes -1", lambda: ()),
     "standardize": TransformKind("standardize",
-        "scale each column to mean 0 and deviation 1; a constant column becomes 0", lambda: ()),
+        "scale each column to mean 0 and standard deviation 1; a constant column becomes 0", lambda: ()),
     "pca": TransformKind("pca[:K]",
-        "project onto the K directions of most variance; without K, onto all", _read_components),
+        "project onto the K directions with the largest variance; without K, onto all directions",
+        _read_components),
     "whiten": TransformKind("whiten[:K]",
-        "the same, and scale each direction to variance 1: the covariance is the identity", _read_components),
+        "project as pca does, then scale each direction to variance 1", _read_components),
 }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def preprocess(
     train, test: (N, D) or (N, H, W, C). Images are flattened to (N, H·W·C). They get their shape back unless
     the number of columns has changed; then the result is (N, K). float64 stays float64, smaller types become
     float32, larger integers float64.
-    Errors: ValueError where scikit-learn refuses the data, or whitening would divide by rounding noise.
+    Errors: ValueError if scikit-learn refuses the data, or if whitening would divide by rounding noise.
     """
     from sklearn.pipeline import make_pipeline
 
@@ -61,7 +62,7 @@ def preprocess(
     fitted = make_pipeline(*steps or ["passthrough"])
     try:
         rows, test_rows = _rows(train, least=2), _rows(test, least=1)
-        with np.errstate(divide="ignore", invalid="ignore"):  # the explained ratio of a total variance of 0
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0, if the total variance is 0
             new_train = fitted.fit_transform(rows)
         new_test = fitted.transform(test_rows)
     except (TypeError, ValueError) as error:
@@ -98,9 +99,10 @@ def _estimator(step: ParsedTransform) -> Any:
 
 
 def _check_whitening(step: Any) -> None:
-    """ValueError where a whitened direction has no variance: the division would give noise of variance 1.
+    """Raises ValueError if a whitened direction has no variance.
 
-    The eigenvalues of a covariance have a rounding error of D·eps times the largest; smaller ones count as 0.
+    Its computed variance is rounding noise; dividing by it would amplify rounding noise to variance 1. The
+    eigenvalues of a covariance have a rounding error of D·eps times the largest; smaller ones count as 0.
     """
     if not getattr(step, "whiten", False):
         return

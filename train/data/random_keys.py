@@ -6,7 +6,11 @@ import jax
 import jax.numpy as jnp
 
 ORDER, NOISE, IMAGES, AUGMENT = range(4)
-"""The uses of randomness in a run: the order of the data, the step, the saved images, the transforms."""
+"""The uses of randomness in a run.
+
+In this order: the order of the data, the noise of a training step, the latents of saved images, and the
+transforms.
+"""
 
 
 def rng_key(seed: int, use: int) -> jax.Array:

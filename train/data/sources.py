@@ -1,4 +1,4 @@
-"""The forms of data in a program: arrays, a source of examples, or a function that generates them."""
+"""The types that hold data: arrays, a source of examples, or a function that generates examples."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class Data(NamedTuple):
 
     meta: facts of the set, written as JSON into the run folder; labelled images have {"classes": [...]}.
     unaligned: the names of arrays whose rows do not correspond to the rows of the other arrays, such as the
-    second domain of unpaired images. A feed gives them another order.
+    second domain of unpaired images. A feed shuffles them in a different order.
     """
 
     train: Arrays | Source | Generated
@@ -57,7 +57,7 @@ class Data(NamedTuple):
 
 
 def read_source(source: Source, size: int) -> Arrays:
-    """The first `size` examples as arrays. Threads share the work, since decoding releases Python's lock."""
+    """The first `size` examples as arrays. Threads share the work, because decoding releases the GIL."""
     arrays = {
         name: np.empty((size, *np.shape(value)), np.asarray(value).dtype) for name, value in source[0].items()
     }
@@ -78,7 +78,7 @@ def split_size(split: Arrays | Source) -> int:
 
 
 def take_rows(split: Arrays | Source, rows: Any) -> Arrays:
-    """The examples at these positions, (N,) integers, as arrays."""
+    """The examples with these indices, (N,) integers, as arrays."""
     if isinstance(split, dict):
         return {name: np.asarray(array)[rows] for name, array in split.items()}
     examples = [split[int(row)] for row in rows]

@@ -1,4 +1,4 @@
-"""When things happen in a run: logging, checkpoints, images, evaluation."""
+"""The intervals at which a run logs, saves checkpoints, saves images and evaluates."""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from train.recipes import Recipe
 
 @dataclass(frozen=True)
 class Cadence:
-    """The intervals of a run in steps. A call of several steps never runs past a multiple of one of them.
+    """The intervals of a run in steps.
 
-    total: the steps of the run. epoch: the steps of an epoch. refresh: after how many steps the feed must be
-    asked for its inputs again.
+    A compiled call of several steps ends at the next multiple of each interval at the latest. total: the
+    steps of the run. epoch: the steps of an epoch. refresh: the number of steps after which the feed must be
+    asked for new inputs.
     """
 
     total: int
@@ -25,7 +26,7 @@ class Cadence:
 
     @classmethod
     def of(cls, recipe: Recipe, feed: Feed) -> "Cadence":
-        """The intervals that a recipe gives, and the defaults for the others.
+        """The intervals that a recipe sets, and the defaults for those that it does not set.
 
         Errors: ValueError for a run without steps.
         """
@@ -45,6 +46,6 @@ class Cadence:
         )
 
     def until_next(self, step: int) -> int:
-        """The number of steps that can run before something has to happen."""
+        """The number of steps from `step` to the next multiple of an interval, or to the end of the run."""
         every = (self.log, self.checkpoint, self.images, self.evaluate, self.refresh)
         return min(self.total - step, *(n - step % n for n in every))

@@ -1,7 +1,7 @@
-"""Checkpoints of a TrainState in a run folder, by Orbax: atomic, asynchronous, the last few are kept.
+"""Checkpoints of a TrainState in a run folder.
 
-A checkpoint holds arrays by path, never a pickle. A damaged checkpoint is skipped for the one before it, and
-reported.
+Orbax writes them atomically and in the background, and keeps the last few. A checkpoint contains arrays by
+path, never a pickle. A damaged checkpoint is reported, and the previous one is used instead.
 """
 
 import logging
@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from train.tasks.state import TrainState
 
-KEPT = 3
+MAX_TO_KEEP = 3
 
 
 class Checkpoints:
@@ -26,7 +26,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             item_handlers=ocp.StandardCheckpointHandler(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True),
+            options=ocp.CheckpointManagerOptions(max_to_keep=MAX_TO_KEEP, cleanup_tmp_directories=True),
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -36,34 +36,37 @@ class Checkpoints:
         self._manager.close()
 
     def save(self, state: TrainState) -> None:
-        """Starts to write the state, and returns as soon as training may continue."""
+        """Starts to write the state in the background. Training may continue when this returns."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        # The step donates its state, so the background writes a copy.
+        # The training step donates the state's buffers, so the background thread writes a copy.
         self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)))
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
         self._manager.wait_until_finished()
 
-    def restore(self, like: TrainState, *, discard: bool = False) -> tuple[TrainState | None, list[str]]:
+    def restore(
+        self, template: TrainState, *, delete_damaged: bool = False
+    ) -> tuple[TrainState | None, list[str]]:
         """(the last intact state or None, a line for each damaged checkpoint).
 
-        like: a state of the same model, for structure, shapes and types. discard: delete the damaged
-        checkpoints where an intact one is found, so that training can write those steps again.
+        template: a state of the same model, which gives the structure, shapes and dtypes. delete_damaged:
+        delete the damaged checkpoints if an intact one is found, so that training can write those steps
+        again.
         """
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
         faults: list[str] = []
         damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state: Any = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
-            except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
+            except Exception as error:  # Orbax and TensorStore raise many kinds of exceptions for damaged files
                 faults.append(f"checkpoint {step} is damaged ({type(error).__name__}) and skipped")
                 damaged.append(step)
                 continue
-            for number in damaged if discard else ():
+            for number in damaged if delete_damaged else ():
                 self._manager.delete(number)
             return state, faults
         return None, faults

@@ -1,4 +1,4 @@
-"""Runs side by side in one plot: their losses, and the last grid of images of each."""
+"""A plot of several runs side by side: the losses and the last grid of images of each run."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from train.tasks.models import model_options
 def compare_runs(workdirs: Sequence[Path], path: Path) -> None:
     """Writes the plot. The title of a run says how its recipe differs from the others.
 
-    Errors: ValueError for less than two run folders, and for a run without metrics.
+    Errors: ValueError for fewer than two run folders, and for a run without metrics.
     """
     if len(workdirs) < 2:
         raise ValueError(f"a comparison takes two run folders or more, got {len(workdirs)}")
@@ -24,13 +24,16 @@ def compare_runs(workdirs: Sequence[Path], path: Path) -> None:
         records = read_metrics(workdir)
         if not records:
             raise ValueError(f"{workdir} has no metrics yet: python -m train.run --model {recipe.model}")
-        title = f"{recipe.model} on {recipe.dataset}\n{textwrap.fill(differing_fields(recipe, recipes), 80)}"
+        title = f"{recipe.model} on {recipe.dataset}\n{textwrap.fill(describe_differences(recipe, recipes), 80)}"
         shown.append((title, records, _last_grid(workdir)))
     save_comparison(shown, path)
 
 
-def differing_fields(recipe: Recipe, recipes: Sequence[Recipe]) -> str:
-    """The fields, and options of the model, in which not all recipes are equal, with this recipe's values."""
+def describe_differences(recipe: Recipe, recipes: Sequence[Recipe]) -> str:
+    """The values, as text, of the recipe fields and model options that are not equal in all recipes.
+
+    recipe: the recipe whose values are returned.
+    """
     mine, *others = (_flatten(one) for one in (recipe, *recipes))
     differing = [name for name in mine if any(name in o and o[name] != mine[name] for o in others)]
     return ", ".join(f"{name.replace('_', ' ')} {mine[name]}" for name in differing if name != "model")
@@ -50,7 +53,10 @@ def _flatten(recipe: Recipe) -> dict[str, Any]:
 
 
 def _last_grid(workdir: Path) -> Path | None:
-    """The newest saved grid of samples, or of the first kind of image that the run saves; None without."""
+    """The newest saved grid of samples, or else of the first kind of image that the run saves.
+
+    None for a run that has saved no images.
+    """
     grids = sorted((workdir / "samples").glob("*_*.png"))
     kinds = [grid.stem.rpartition("_")[0] for grid in grids]
     if not grids:

@@ -1,4 +1,4 @@
-"""What the engine asks of XLA: compile options and the compilation cache."""
+"""The compile options that the engine gives to XLA, and the compilation cache."""
 
 import os
 from functools import cache
@@ -14,7 +14,7 @@ _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 @cache
 def compiler_options() -> dict[str, str]:
-    """The compile options for this process's backend; {} where this jaxlib does not know them."""
+    """The compile options for this process's backend; {} if this jaxlib does not know them."""
     if jax.default_backend() != "cpu":
         return {}
     try:
@@ -25,7 +25,10 @@ def compiler_options() -> dict[str, str]:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs for the next start, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
+    """Stores compiled programs, so that the next start can reuse them.
+
+    The folder is JAX_COMPILATION_CACHE_DIR, or else a folder in the user's cache folder.
+    """
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "flax-torch-twins" / "xla"))

@@ -1,4 +1,7 @@
-"""SIGTERM and Ctrl-C: the first one ends a run after its current step, the second one at once."""
+"""SIGTERM and Ctrl-C.
+
+The first signal ends a run after its current compiled call, the second one immediately.
+"""
 
 import signal
 import threading

@@ -1,7 +1,8 @@
-"""The only training loop. The task defines a step; this module decides when things happen.
+"""The only training loop.
 
-The loop knows one number, the step. The order of the data and all noise follow from (seed, step), so a run
-that stops anywhere and resumes from its last checkpoint ends bit for bit like an undisturbed one.
+The task defines a step. This module runs it, and logs, saves and evaluates at the intervals of `cadence`. The
+step number is the only counter of the loop. The order of the data and all noise follow from (seed, step), so
+a run that stops anywhere and resumes from its last checkpoint ends bit for bit like an uninterrupted one.
 """
 
 from collections.abc import Callable
@@ -17,12 +18,12 @@ from train.data.feeds import Feed, make_feed
 from train.data.sources import Data
 from train.engine.cadence import Cadence
 from train.engine.checkpoints import Checkpoints
-from train.engine.evaluation import TestEvaluation
+from train.engine.evaluation.split import SplitEvaluator
 from train.engine.interrupts import Interrupt
 from train.engine.metrics import MetricsLog, is_metric, metric_names
 from train.engine.progress import Reporter, Stopwatch, duration, print_card
 from train.engine.run_folders import write_json
-from train.engine.steps import compile_steps, fast_steps_per_call
+from train.engine.steps import jit_steps, fast_steps_per_call
 from train.plotting.animations import save_animations
 from train.plotting.curves import save_curves
 from train.recipes import RECIPES, Recipe, load_recipe_data
@@ -33,7 +34,7 @@ from train.tasks.state import TrainState
 
 
 class DivergedError(ValueError):
-    """A loss is not finite any more; the message names the step."""
+    """A loss is no longer finite. The message names the step."""
 
 
 def train(
@@ -42,31 +43,32 @@ def train(
 ) -> Recipe:  # fmt: skip
     """Trains a recipe in a run folder, from the folder's last checkpoint or from the first step.
 
-    data: the arrays of the caller, in place of the recipe's data set. model: a model of the caller, in place
-    of the recipe's; a class or an instance, whose weights are then the first ones. quiet: print nothing.
-    Returns the recipe with the options that followed from the data.
+    data: the user's arrays, in place of the recipe's data set. model: the user's model, in place of the
+    recipe's model. It is a class or an instance; training starts from the weights of an instance.
+    quiet: print nothing.
+    Returns the recipe with the model options that were inferred from the data.
     Errors: ValueError for data that does not suit the recipe; DivergedError.
     """
     data = load_recipe_data(recipe, data_dir, data)
-    own_class = model if isinstance(model, type) else None
-    instance: Any = None if own_class else model
+    user_class = model if isinstance(model, type) else None
+    instance: Any = None if user_class else model
     if instance is None:
-        recipe = fit_options(recipe, data.meta, own_class)
-        instance = build_model(recipe, own_class)
+        recipe = fit_options(recipe, data.meta, user_class)
+        instance = build_model(recipe, user_class)
     feed = make_feed(
         data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
         take=recipe.take, streaming=recipe.streaming, workers=recipe.workers,
     )  # fmt: skip
     cadence = Cadence.of(recipe, feed)
     task = build_task(replace(recipe, steps=cadence.total), instance)
-    longest = recipe.steps_per_call or fast_steps_per_call(instance)
+    max_steps_per_call = recipe.steps_per_call or fast_steps_per_call(instance)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
-        state, faults = checkpoints.restore(task.initial_state(), discard=True)
+        state, faults = checkpoints.restore(task.initial_state(), delete_damaged=True)
         if state is None and faults:
             raise ValueError(
-                f"{'; '.join(faults)}: no checkpoint in {workdir} can be read, or another recipe wrote them; "
-                "--no-resume starts a new run and keeps them"
+                f"{'; '.join(faults)}: no checkpoint in {workdir} can be read; they are damaged or were "
+                "written with another recipe. --no-resume renames this run and starts a new one"
             )
         state = task.initial_state() if state is None else state
         write_json(workdir / "recipe.json", recipe.to_json())
@@ -75,7 +77,7 @@ def train(
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
             for fault in faults:
                 reporter.say(fault)
-            loop = Loop(task, data, feed, cadence, longest, workdir, checkpoints, reporter)
+            loop = Loop(task, data, feed, cadence, max_steps_per_call, workdir, checkpoints, reporter)
             try:
                 state = loop.run(state, interrupt)
             finally:
@@ -91,17 +93,17 @@ def train(
 
 
 class Loop:
-    """One invocation of the loop: the task, the data, and where results go.
+    """One invocation of the loop: the task, the data, and the run folder for the results.
 
     finished: whether the run has reached its last step, or the loss at which it stops.
     """
 
     def __init__(
-        self, task: Task, data: Data, feed: Feed, cadence: Cadence, longest: int, workdir: Path,
+        self, task: Task, data: Data, feed: Feed, cadence: Cadence, max_steps_per_call: int, workdir: Path,
         checkpoints: Checkpoints, reporter: Reporter,
     ):  # fmt: skip
         self.task, self.data, self.feed, self.cadence = task, data, feed, cadence
-        self.longest = max(1, min(longest, cadence.total))
+        self.max_steps_per_call = max(1, min(max_steps_per_call, cadence.total))
         self.workdir, self.checkpoints, self.reporter = workdir, checkpoints, reporter
         self.compile_seconds = 0.0
         self.clock = Stopwatch()
@@ -109,19 +111,19 @@ class Loop:
         self._compiled: Callable[..., Any] | None = None
         self._evaluation = None
         if task.evaluates and data.test is not None:
-            self._evaluation = TestEvaluation(task, data.test, feed.batch_size)
+            self._evaluation = SplitEvaluator(task, data.test, feed.batch_size)
 
     def run(self, state: TrainState, interrupt: Interrupt) -> TrainState:
-        """The state after the last step, or after an interrupt; either way it is saved."""
+        """The state after the last step, or after an interrupt. It is saved in both cases."""
         step, cadence = int(state.step), self.cadence
         self.log = MetricsLog(self.workdir, step)
         self.finished = step >= cadence.total or self._has_stopped()
         if step:
             self.reporter.say(f"continuing from step {step} in {self.workdir}")
         pending = []  # calls whose losses are still on the device: (first step, length, losses)
-        ends = self.finished
-        while not ends:
-            length = min(self.longest, cadence.until_next(step))
+        is_last_call = self.finished
+        while not is_last_call:
+            length = min(self.max_steps_per_call, cadence.until_next(step))
             inputs = self.feed.inputs(step, length)
             state, losses = self._call(state, inputs)(state, inputs, length)
             reached = step + length if self.task.recipe.stop_below is None else int(state.step)
@@ -129,13 +131,14 @@ class Loop:
             step = reached
             self.reporter.step(step)
             self.finished = step == cadence.total or self._is_below(losses, pending[-1][1])
-            ends = self.finished or interrupt.received is not None
-            evaluates = self.finished or step % cadence.evaluate == 0
-            if evaluates or ends or step % cadence.log == 0 or step % cadence.checkpoint == 0:
-                self._log(pending, state, evaluates)
+            is_last_call = self.finished or interrupt.received is not None
+            evaluation_due = self.finished or step % cadence.evaluate == 0
+            logging_due = step % cadence.log == 0 or step % cadence.checkpoint == 0
+            if evaluation_due or is_last_call or logging_due:
+                self._log(pending, state, evaluation_due)
                 pending = []
             with self.clock.paused():
-                if step % cadence.checkpoint == 0 or ends:
+                if step % cadence.checkpoint == 0 or is_last_call:
                     self.checkpoints.save(state)
                 if step % cadence.images == 0 or self.finished:
                     self.task.save_images(state, self.data, self._path_at(step))
@@ -143,10 +146,10 @@ class Loop:
         return state
 
     def _call(self, state: TrainState, inputs: Any) -> Callable[..., Any]:
-        """The compiled call of up to `longest` steps."""
+        """The compiled call of up to `max_steps_per_call` steps."""
         if self._compiled is None:
             with self.clock.paused() as pause:
-                steps = compile_steps(self.task, self.feed, self.longest)
+                steps = jit_steps(self.task, self.feed, self.max_steps_per_call)
                 self._compiled = steps.lower(state, inputs, jnp.asarray(1, jnp.int32)).compile()
             self.compile_seconds += pause.seconds
             self.reporter.say(f"compiled in {duration(pause.seconds)}")
@@ -162,10 +165,11 @@ class Loop:
         """Whether an earlier invocation reached the loss at which the recipe stops."""
         return bool(self.log.records) and bool(self.log.records[-1].get("stopped"))
 
-    def _log(self, pending: list[Any], state: TrainState, evaluates: bool) -> None:
-        """Writes the mean losses of the pending calls, and where it is time the metrics of the test split.
+    def _log(self, pending: list[Any], state: TrainState, evaluation_due: bool) -> None:
+        """Writes the mean losses of the pending calls and, if an evaluation is due, the metrics of the test
+        split.
 
-        Errors: DivergedError where a loss is not finite.
+        Errors: DivergedError if a loss is not finite.
         """
         losses: dict[str, list[float]] = {name: [] for name in pending[0][2]}
         for first, length, values in jax.device_get(pending):
@@ -177,16 +181,16 @@ class Loop:
                         f"{name} is {value[bad[0]]} at step {first + 1 + bad[0]}; the last checkpoint is kept"
                     )
                 losses[name].extend(value.tolist())
-        last, length, _ = pending[-1]
-        step = last + length
+        start_of_last_call, length, _ = pending[-1]
+        step = start_of_last_call + length
         seconds = self.clock.lap()
         rate = (step - pending[0][0]) / seconds
         record: dict[str, Any] = {"step": step, "epoch": round(step / self.cadence.epoch, 3)}
         record |= {name: float(np.mean(values)) for name, values in losses.items()}
         record |= {"steps_per_second": rate, "examples_per_second": rate * self.feed.batch_size}
         before = self.log.records[-1]["seconds"] if self.log.records else 0.0
-        record["seconds"] = round(before + seconds, 3)  # of training, without compilation
-        if evaluates and self._evaluation is not None:
+        record["seconds"] = round(before + seconds, 3)  # seconds of training, without compilation
+        if evaluation_due and self._evaluation is not None:
             with self.clock.paused():
                 record |= self._evaluation(state)
         record |= self.task.derived(record)
@@ -213,6 +217,6 @@ class Loop:
             "speed": f"{last['steps_per_second']:.1f} steps/s, {last['examples_per_second']:.0f} examples/s",
             "results": f"{self.workdir}/: samples/, curves.png, metrics.jsonl, checkpoints/",
         }
-        if self.task.recipe.model in RECIPES:  # a model of the user's own has no twin in the catalogue
+        if self.task.recipe.model in RECIPES:  # a user's model has no twin in the catalogue
             rows["next"] = f"python -m convert to-torch {self.workdir}"
         print_card(self.reporter.console, title, rows)

@@ -5,22 +5,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-METRICS = ("loss", "accuracy", "perplexity")
-"""What the name of a metric ends with."""
+METRIC_SUFFIXES = ("loss", "accuracy", "perplexity")
+"""The suffixes that mark a field as a metric."""
 
 
 def is_metric(name: str) -> bool:
     """Whether a field of a metrics record is a metric of the training."""
-    return name.endswith(METRICS)
+    return name.endswith(METRIC_SUFFIXES)
 
 
 def metric_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The metrics in the records, each once."""
+    """The names of the metrics in the records, each once."""
     return list(dict.fromkeys(name for record in records for name in record if is_metric(name)))
 
 
 class MetricsLog:
-    """metrics.jsonl of a run folder. Each record holds the means since the last one."""
+    """metrics.jsonl of a run folder. Each record contains the means since the previous record."""
 
     def __init__(self, workdir: Path, step: int):
         self.path = workdir / "metrics.jsonl"
@@ -36,7 +36,7 @@ class MetricsLog:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The records of a run folder, without a last line that was cut off; [] where there are none."""
+    """The records of a run folder, without a last line that was cut off; [] if there are none."""
     path = workdir / "metrics.jsonl"
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:

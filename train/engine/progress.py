@@ -1,4 +1,4 @@
-"""What a run reports while it trains: a progress line, and the card of results at the end."""
+"""The progress line of a run, and the card of results at its end."""
 
 import contextlib
 import sys
@@ -18,7 +18,7 @@ from rich.progress import (
 
 from train.engine.metrics import is_metric
 
-PLAIN_SECONDS = 5.0  # between lines where there is no terminal
+PLAIN_SECONDS = 5.0  # between lines if the output is not a terminal
 
 
 class Reporter:
@@ -54,7 +54,7 @@ class Reporter:
         self._progress.stop()
 
     def say(self, line: str) -> None:
-        """Prints a line that stays."""
+        """Prints a line above the progress line."""
         self.console.print(line, markup=False)
 
     def step(self, step: int) -> None:
@@ -77,22 +77,21 @@ class Reporter:
 
 
 class Stopwatch:
-    """A clock of training: it stands still during what is done in `paused`."""
+    """A stopwatch that does not count the time spent inside `paused`."""
 
     def __init__(self) -> None:
-        self.total = self.seconds = 0.0
+        self.seconds = 0.0
         self._start = time.perf_counter()
 
     def lap(self) -> float:
-        """The seconds since the last lap, or since the start; `total` grows by them."""
+        """The seconds since the previous lap, or since the start."""
         now = time.perf_counter()
         lap, self._start = now - self._start, now
-        self.total += lap
         return lap
 
     @contextlib.contextmanager
     def paused(self) -> Iterator["Stopwatch"]:
-        """A context whose time does not count; its length is left in `seconds`."""
+        """A context whose time is not counted. Its duration is stored in `seconds`."""
         start = time.perf_counter()
         yield self
         self.seconds = time.perf_counter() - start

@@ -8,7 +8,8 @@ from typing import Any
 
 from train.recipes import RECIPES, Recipe, find_recipe, make_recipe, recipe_from_json, upgrade
 
-# Fields that may differ between two invocations of one run: its length, and when it reports.
+# Fields that may differ between two invocations of one run: the length of the run, its intervals, and how it
+# is executed.
 ADJUSTABLE = {
     "epochs", "steps", "steps_per_call", "checkpoint_every", "sample_every", "evaluate_every", "log_every",
     "workers",
@@ -16,7 +17,7 @@ ADJUSTABLE = {
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, which appears whole or not at all."""
+    """Writes a text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_text(text)
@@ -24,12 +25,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes values as a JSON file, which appears whole or not at all."""
+    """Writes values as a JSON file atomically."""
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def read_recipe(workdir: Path) -> Recipe:
-    """The recipe of a run folder. Errors: ValueError where the folder holds no recipe that can be read."""
+    """The recipe of a run folder. Errors: ValueError if the folder contains no recipe that can be read."""
     values = read_recipe_json(workdir)
     try:
         return recipe_from_json(values, _base_recipe(values))
@@ -38,18 +39,21 @@ def read_recipe(workdir: Path) -> Recipe:
 
 
 def read_recipe_json(workdir: Path) -> dict[str, Any]:
-    """recipe.json of a run folder, under the names of today. Errors: ValueError where there is none."""
+    """recipe.json of a run folder, with the current names of fields. Errors: ValueError if there is none."""
     path = Path(workdir) / "recipe.json"
     if not path.is_file():
         raise ValueError(f"{workdir} is not a run folder: it has no recipe.json")
     values = _read_json(path)
     if not isinstance(values, dict) or "model" not in values:
-        raise ValueError(f"{path} names no model")
+        raise ValueError(f"{path} has no field 'model'")
     return upgrade(values)
 
 
 def read_meta(workdir: Path) -> dict[str, Any]:
-    """data.json of a run folder: the facts of its data set. Errors: ValueError where there is none."""
+    """data.json of a run folder: the metadata of the data set (class names, scale, ...).
+
+    Errors: ValueError if there is none.
+    """
     path = Path(workdir) / "data.json"
     if not path.is_file():
         model = read_recipe(workdir).model
@@ -68,7 +72,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _base_recipe(values: Mapping[str, Any]) -> Recipe:
-    """The recipe that gives the fields that are not in the file."""
+    """The recipe whose values are used for the fields that are not in the file."""
     model = values["model"]
     if model in RECIPES or "task" not in values or ":" not in model:
         return find_recipe(model)
@@ -76,7 +80,7 @@ def _base_recipe(values: Mapping[str, Any]) -> Recipe:
 
 
 def with_options_of(workdir: Path, recipe: Recipe) -> Recipe:
-    """The recipe with the model options of the run in the folder, where it gives none itself."""
+    """The recipe, with the folder's model options added. Options that the recipe sets itself stay."""
     if not (workdir / "recipe.json").is_file():
         return recipe
     options = read_recipe_json(workdir).get("options", {})
@@ -84,10 +88,10 @@ def with_options_of(workdir: Path, recipe: Recipe) -> Recipe:
 
 
 def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
-    """Checks that the folder is free, or holds this run. Without `resume` it renames a run that is there.
+    """Checks that the folder is empty or contains this run. If not `resume`, it renames a run in the folder.
 
     Returns the new path of a renamed run, or None.
-    Errors: ValueError for a folder that holds something else, or the same model with another recipe.
+    Errors: ValueError for a folder that contains anything else, or the same model with another recipe.
     """
     if not workdir.exists() or (workdir.is_dir() and not any(workdir.iterdir())):
         return None
@@ -115,6 +119,6 @@ def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
 
 
 def has_trained(workdir: Path) -> bool:
-    """Whether the folder has a checkpoint past step 0, the step of imported weights."""
+    """Whether the folder has a checkpoint of a step after 0 (imported weights are saved at step 0)."""
     names = [path.name for path in (workdir / "checkpoints").glob("*")]
     return any(name.isdigit() and int(name) > 0 for name in names)

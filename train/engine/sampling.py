@@ -1,4 +1,4 @@
-"""What a trained generative model makes: samples from latents, and translations between domains."""
+"""Samples and translations of trained generative models."""
 
 import math
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.data.sources import Data
+from train.engine.evaluation.split import INFERENCE_BATCH_SIZE
 from train.engine.trained import TrainedRun
 from train.lookup import look_up
 from train.plotting.grids import as_bytes, save_grid
@@ -18,24 +19,24 @@ from train.plotting.points import save_curve_bundle
 from train.recipes import Capability
 from train.tasks.contract import Sampler, Translator
 
-MAX_BATCH_SIZE = 256  # images in one call of the model
 
 
 @dataclass(frozen=True)
 class Samples:
     """Samples of a run.
 
-    examples: images (N, H, W, C) in [-1, 1], or rows (N, P). labels: the class (N,) of each; None where the
-    model takes no class.
+    examples: images (N, H, W, C) in [-1, 1], or rows (N, P). labels: the class (N,) of each example; None if
+    the model takes no class.
     """
 
     examples: np.ndarray
     labels: np.ndarray | None = None
 
     def save(self, folder: Path, meta: Mapping[str, Any], *, files: bool = False) -> list[Path]:
-        """Writes images as one grid, or as a file each; rows as a plot and a table. Returns the paths.
+        """Writes images as one grid, or each image as a file. Writes rows as a plot and a CSV table.
 
-        meta: the facts of the data set, which a plot of curves needs.
+        meta: the metadata of the data set (class names, scale, ...), which a plot of curves needs.
+        Returns the paths.
         """
         if self.examples.ndim == 2:
             save_curve_bundle(
@@ -60,15 +61,15 @@ def sample(
 ) -> Samples:  # fmt: skip
     """Samples of a trained generator or decoder.
 
-    meta: the facts of the data set; its "classes" are needed for a model that takes a class.
-    latents: (N, ...) to decode; without them `count` are drawn from the seed. label: the name of the class;
-    without it all classes take turns.
-    Errors: ValueError for a model that does not sample, latents of another size than the model's, an unknown
-    class, and a model that has no distribution to draw latents from.
+    meta: the metadata of the data set (class names, scale, ...). A model that takes a class needs "classes".
+    latents: (N, ...) to decode. If they are not given, `count` latents are drawn from the seed. label: the
+    name of the class. If it is not given, the classes are sampled in turn.
+    Errors: ValueError for a model that does not sample, latents of any other size than the model's, an
+    unknown class, and a model that has no distribution to draw latents from.
     """
-    run.recipe.require(Capability.SAMPLE, run.workdir)
+    run.recipe.require_capability(Capability.SAMPLE, run.workdir)
     task = run.task
-    assert isinstance(task, Sampler), "declared by its capabilities"
+    assert isinstance(task, Sampler), "the recipe declares this capability"
     if latents is None:
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
@@ -85,11 +86,11 @@ def sample(
         if label is not None:
             labels[:] = look_up({name: n for n, name in enumerate(classes)}, label, "class")
     elif label is not None:
-        raise ValueError(f"{run.recipe.model} takes no class: leave --class out")
+        raise ValueError(f"{run.recipe.model} takes no class: do not give a class")
     call = jax.jit(task.sample)
     parts = []
-    for start in range(0, len(latents), MAX_BATCH_SIZE):
-        rows = slice(start, start + MAX_BATCH_SIZE)
+    for start in range(0, len(latents), INFERENCE_BATCH_SIZE):
+        rows = slice(start, start + INFERENCE_BATCH_SIZE)
         part = call(
             run.state, jnp.asarray(latents[rows]), None if labels is None else jnp.asarray(labels[rows])
         )
@@ -110,11 +111,11 @@ def translate(run: TrainedRun, data: Data, count: int) -> dict[str, Translations
 
     Errors: ValueError for a model that does not translate, and a count below 1.
     """
-    run.recipe.require(Capability.TRANSLATE, run.workdir)
+    run.recipe.require_capability(Capability.TRANSLATE, run.workdir)
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     task = run.task
-    assert isinstance(task, Translator), "declared by its capabilities"
+    assert isinstance(task, Translator), "the recipe declares this capability"
     split: Any = data.train if data.test is None else data.test
     call = jax.jit(task.translate_and_back, static_argnums=2)
     found = {}
@@ -122,8 +123,8 @@ def translate(run: TrainedRun, data: Data, count: int) -> dict[str, Translations
         images = task.prepare_test({source: jnp.asarray(split[source][:count])})[source]
         parts = [
             (part, *call(run.state, part, direction))
-            for start in range(0, len(images), MAX_BATCH_SIZE)
-            for part in (images[start : start + MAX_BATCH_SIZE],)
+            for start in range(0, len(images), INFERENCE_BATCH_SIZE)
+            for part in (images[start : start + INFERENCE_BATCH_SIZE],)
         ]
         found[direction] = Translations(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return found
@@ -132,7 +133,7 @@ def translate(run: TrainedRun, data: Data, count: int) -> dict[str, Translations
 def save_translations(
     translations: Mapping[str, Translations], folder: Path, *, files: bool = False
 ) -> list[Path]:
-    """Writes a grid of three rows per direction, or the translations as a file each. Returns the paths."""
+    """Writes a grid of three rows per direction, or each translation as a file. Returns the paths."""
     paths = []
     for direction, parts in translations.items():
         if files:
@@ -152,9 +153,9 @@ def _save_files(images: np.ndarray, folder: Path, name: str) -> list[Path]:
 
 
 def parse_latents(texts: tuple[str, ...]) -> np.ndarray | None:
-    """The latents (N, F) float32 in texts such as ("0.5,-1", "1,0"); None where there are none.
+    """The latents (N, F) float32 in texts such as ("0.5,-1", "1,0"); None if there are none.
 
-    Errors: ValueError for texts that are no numbers, or of different lengths.
+    Errors: ValueError for texts that are not numbers, or that have different lengths.
     """
     if not texts:
         return None
@@ -165,5 +166,5 @@ def parse_latents(texts: tuple[str, ...]) -> np.ndarray | None:
         raise ValueError(f"--latents takes numbers with commas between them, got {given!r}") from None
     if len({len(row) for row in rows}) > 1:
         lengths = ", ".join(str(len(row)) for row in rows)
-        raise ValueError(f"--latents have {lengths} numbers: they must all have the same")
+        raise ValueError(f"all --latents must have the same number of values, got {lengths}")
     return np.array(rows, np.float32)

@@ -19,11 +19,11 @@ STEPS_PER_CALL = 1000
 Losses = dict[str, jax.Array]
 
 
-def compile_steps(task: Task, feed: Feed, longest: int) -> Any:
-    """A jitted function (state, inputs, length) -> (state, the losses of each step (longest,)).
+def jit_steps(task: Task, feed: Feed, max_steps_per_call: int) -> Any:
+    """A jitted function (state, inputs, length) -> (state, the losses of each step (max_steps_per_call,)).
 
-    It runs `length` steps, up to `longest`, on the inputs of the feed. Where the recipe stops below a loss,
-    the call ends with the step that reaches it. With a `longest` of 1 the losses are scalars.
+    It runs `length` steps, up to `max_steps_per_call`, on the inputs of the feed. If the recipe stops below a
+    loss, the call ends with the step that reaches this loss. If `max_steps_per_call` is 1, the losses are scalars.
     """
     recipe = task.recipe
 
@@ -37,7 +37,7 @@ def compile_steps(task: Task, feed: Feed, longest: int) -> Any:
     def many_steps(state: TrainState, inputs: Any, length: jax.Array) -> tuple[TrainState, Losses]:
         _, shapes = jax.eval_shape(one_step, state, inputs)
         first = state.step
-        losses = {name: jnp.zeros(longest, leaf.dtype) for name, leaf in shapes.items()}
+        losses = {name: jnp.zeros(max_steps_per_call, leaf.dtype) for name, leaf in shapes.items()}
 
         def continues(carry):
             state, losses = carry
@@ -57,13 +57,14 @@ def compile_steps(task: Task, feed: Feed, longest: int) -> Any:
     def single_step(state: TrainState, inputs: Any, length: jax.Array) -> tuple[TrainState, Losses]:
         return one_step(state, inputs)
 
-    # A loop of one step would cost convolutions on the CPU their fast form.
-    call: Callable[..., Any] = many_steps if longest > 1 else single_step
+    # XLA does not use its fast CPU convolutions inside a loop, even of one step, so a single step is compiled
+    # without a loop.
+    call: Callable[..., Any] = many_steps if max_steps_per_call > 1 else single_step
     return jax.jit(call, donate_argnums=0, compiler_options=compiler_options())
 
 
 def fast_steps_per_call(model: nnx.Module) -> int:
-    """The steps in one dispatch: many, except for convolutions on a CPU, which a loop around them slows."""
+    """The steps in one dispatch: many, but 1 for convolutions on a CPU, because a loop makes them slower."""
     convolves = any(
         isinstance(module, layers.Conv2d | layers.ConvTranspose2d | nnx.Conv | nnx.ConvTranspose)
         for _, module in nnx.iter_modules(model)

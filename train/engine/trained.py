@@ -1,4 +1,4 @@
-"""The last state of a run folder, read back."""
+"""Loads the last intact checkpoint of a run folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from train.tasks.state import TrainState, merge_trees
 
 @dataclass
 class TrainedRun:
-    """What a run folder holds.
+    """The content of a run folder.
 
     state: the last intact checkpoint. model: the Flax model with the weights of that state.
     task: the task of the recipe for the model. faults: a line for each damaged checkpoint.
@@ -34,8 +34,9 @@ class TrainedRun:
 def load_trained(workdir: Path | str, model: Any = None) -> TrainedRun:
     """The last intact checkpoint of a run folder.
 
-    model: the class or an instance, where the recipe's model cannot be imported; an instance is filled.
-    Errors: ValueError where the folder holds no run, or no intact checkpoint.
+    model: the model's class or an instance. It is needed if the recipe's model cannot be imported. The
+    weights are loaded into an instance.
+    Errors: ValueError if the folder contains no run, or no intact checkpoint.
     """
     workdir = Path(workdir)
     recipe = read_recipe(workdir)

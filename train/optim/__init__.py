@@ -1,17 +1,18 @@
-"""torch's optimizers, schedules and gradient clipping, exactly, as optax transformations.
+"""Optax versions of torch's optimizers, schedules and gradient clipping, with exactly torch's results.
 
     from train.optim import SGD, step_lr, to_optax
 
     tx = to_optax(SGD(lr=0.1, momentum=0.9))
     tx = to_optax(SGD(momentum=0.9), lr=step_lr(0.1, step_size=1000))
 
-The configs are plain values; the rest needs jax, and is loaded when it is used.
+The configs are plain values. The other names need jax, and are loaded when they are first used.
 """
 
 from typing import TYPE_CHECKING
 
 from train.lazy import lazy_attributes
-from train.optim.configs import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from train.optim.configs import *  # noqa: F403
+from train.optim.configs import OPTIMIZERS
 
 if TYPE_CHECKING:
     from train.optim.clipping import clip_grad_norm, clip_grad_value
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     from train.optim.transformations import to_optax
 
 __all__ = [
-    "OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm",
-    "clip_grad_value", "cosine_annealing_lr", "exponential_lr", "linear_decay", "linear_lr",
-    "multi_step_lr", "step_lr", "to_optax",
+    "OPTIMIZERS", "Optimizer", "clip_grad_norm", "clip_grad_value", "cosine_annealing_lr", "exponential_lr",
+    "linear_decay", "linear_lr", "multi_step_lr", "step_lr", "to_optax", *OPTIMIZERS,
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_attributes(

@@ -18,8 +18,8 @@ def map_trees(function: Callable[..., jax.Array], *trees: Any) -> Any:
 
 
 def widen(x: jax.Array) -> jax.Array:
-    """The array in float32, or in its own dtype where that is wider."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """The array in float32, or in its own dtype if that is wider."""
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
 def scale(tree: Any, factor: Any) -> Any:
@@ -33,9 +33,14 @@ def lerp(start: jax.Array, end: jax.Array, weight: float) -> jax.Array:
     return start + weight * difference if weight < 0.5 else end - (1 - weight) * difference
 
 
+def as_float(step: Any) -> jax.Array:
+    """A step as a float of the default width. Strict promotion does not mix integers with floats."""
+    return jnp.asarray(step, jnp.result_type(float))
+
+
 def bias_correction(beta: float, step: jax.Array) -> Any:
     """1 - beta**step, without the cancellation that costs float32 four digits at beta = 0.999."""
-    return -jnp.expm1(step * math.log(beta)) if beta else 1.0
+    return -jnp.expm1(as_float(step) * math.log(beta)) if beta else 1.0
 
 
 def full_like(params: Any, value: float = 0.0) -> Any:

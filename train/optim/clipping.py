@@ -10,7 +10,7 @@ from train.optim.arithmetic import scale, widen
 
 
 def clip_grad_norm(max_norm: float) -> optax.GradientTransformation:
-    """torch.nn.utils.clip_grad_norm_: all gradients times min(1, max_norm / (their norm + 1e-6))."""
+    """Multiplies all gradients by min(1, max_norm / (their norm + 1e-6)): torch.nn.utils.clip_grad_norm_."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         norm = optax.tree.norm(jax.tree.map(widen, updates))
@@ -20,5 +20,5 @@ def clip_grad_norm(max_norm: float) -> optax.GradientTransformation:
 
 
 def clip_grad_value(clip_value: float) -> optax.GradientTransformation:
-    """torch.nn.utils.clip_grad_value_: gradients clipped to [-clip_value, clip_value], value by value."""
+    """Clips each value of the gradients to [-clip_value, clip_value]: torch.nn.utils.clip_grad_value_."""
     return optax.clip(clip_value)

@@ -1,13 +1,14 @@
 """torch's optimizers as plain values: the class, its arguments and its defaults. Nothing here imports jax.
 
-This is the one place where a default stands. `train.optim.to_optax` makes the optax transformation of a
-config, and `getattr(torch.optim, type(config).__name__)(parameters, **asdict(config))` the torch optimizer.
+No other module defines a default of an optimizer. `train.optim.to_optax` converts a config to an optax
+transformation. `getattr(torch.optim, type(config).__name__)(parameters, **asdict(config))` builds the torch
+optimizer of a config.
 """
 
 from dataclasses import dataclass
 
 OPTIMIZERS: dict[str, type["Optimizer"]] = {}
-"""Every config class by its name, which is torch's."""
+"""{name of the class, which is torch's name: config class}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,10 @@ class Optimizer:
     lr: float = 1e-3
     """Learning rate."""
     weight_decay: float = 0.0
-    """Factor of the parameters that is added to their gradients; AdamW applies it to the parameters."""
+    """weight_decay times the parameter is added to its gradient. AdamW instead subtracts lr times weight_decay times
+    the parameter from the parameter."""
     maximize: bool = False
-    """Ascend the gradient instead of descending it."""
+    """Maximise the loss instead of minimising it."""
 
     def __init_subclass__(cls) -> None:
         OPTIMIZERS[cls.__name__] = cls

@@ -2,8 +2,8 @@
 
 The meaning and the order of arithmetic are torch's. Source: the documentation of torch.optim.
 
-The state of an optimizer is one named tuple. Its fields are the keys of torch's state, so that it is
-converted by name; the fields in `jax_only` have no key there. A field that is not in use is None.
+The state of an optimizer is one named tuple. Its fields have the names of the keys of torch's state, so that it
+is converted by name. torch has no keys for the fields in `jax_only`. A field that is not in use is None.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from train.optim import configs
-from train.optim.arithmetic import bias_correction, full_like, lerp, map_trees, scale
+from train.optim.arithmetic import as_float, bias_correction, full_like, lerp, map_trees, scale
 from train.optim.schedules import Schedule
 
 STATES: list[type] = []
@@ -26,25 +26,25 @@ def to_optax(config: configs.Optimizer, lr: Schedule | None = None) -> optax.Gra
     """The optax transformation that computes what the torch optimizer of this config computes.
 
     lr: a schedule, a function of the 0-based step, in place of the config's rate.
-    Errors: ValueError where the update needs the parameters and is called without them.
+    Errors: ValueError if the update needs the parameters and is called without them.
     """
     return _TRANSFORMATIONS[type(config)](config, lr)
 
 
 def _implements(*classes: type[configs.Optimizer], state: type) -> Callable[[Any], Any]:
-    """Enters a transformation for these configs, and its state."""
+    """Registers the decorated function for these configs, and its state class."""
 
-    def enter(function: Any) -> Any:
+    def register(function: Any) -> Any:
         STATES.append(state)
         for cls in classes:
             _TRANSFORMATIONS[cls] = function
         return function
 
-    return enter
+    return register
 
 
 class SGDState(NamedTuple):
-    """step: kept only where a schedule or dampening needs it; torch keeps none."""
+    """The state of SGD. `step` is kept only if a schedule or dampening needs it; torch has no such key."""
 
     step: jax.Array | None
     momentum_buffer: optax.Updates | None
@@ -56,14 +56,14 @@ class SGDState(NamedTuple):
 def _sgd(config: configs.SGD, lr: Schedule | None) -> optax.GradientTransformation:
     """The buffer is g on the first step, then momentum * buffer + (1 - dampening) * g."""
     momentum, dampening = config.momentum, config.dampening
-    # Without dampening the first step is like the others, on a buffer of zeros.
+    # Without dampening, the first step needs no special case: it starts from a buffer of zeros.
     needs_step = lr is not None or (momentum != 0 and dampening != 0)
 
     def init(params: Any) -> Any:
         return SGDState(_zero() if needs_step else None, full_like(params) if momentum else None)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        grads = _prepared(updates, params, config, config.weight_decay)
+        grads = _apply_sign_and_decay(updates, params, config, config.weight_decay)
         buffer, direction = None, grads
         if momentum:
             # The weight of the gradient in the buffer.
@@ -91,10 +91,10 @@ def _adagrad(config: configs.Adagrad, lr: Schedule | None) -> optax.GradientTran
         return AdagradState(_zero(), full_like(params, config.initial_accumulator_value))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        grads = _prepared(updates, params, config, config.weight_decay)
+        grads = _apply_sign_and_decay(updates, params, config, config.weight_decay)
         total = map_trees(lambda s, g: s + g * g, state.sum, grads)
         direction = map_trees(lambda g, s: g / (jnp.sqrt(s) + config.eps), grads, total)
-        rate = _rate(config, lr, state.step) / (1 + state.step * config.lr_decay)
+        rate = _rate(config, lr, state.step) / (1 + as_float(state.step) * config.lr_decay)
         return scale(direction, -rate), AdagradState(state.step + 1, total)
 
     return optax.GradientTransformation(init, update)
@@ -123,7 +123,7 @@ def _rmsprop(config: configs.RMSprop, lr: Schedule | None) -> optax.GradientTran
         )
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        grads = _prepared(updates, params, config, config.weight_decay)
+        grads = _apply_sign_and_decay(updates, params, config, config.weight_decay)
         square_avg = map_trees(lambda v, g: alpha * v + (1 - alpha) * (g * g), state.square_avg, grads)
         grad_avg, buffer, variance = None, None, square_avg
         if config.centered:
@@ -152,7 +152,7 @@ class AdamState(NamedTuple):
 def _adam(config: configs.Adam, lr: Schedule | None) -> optax.GradientTransformation:
     """Adam adds weight_decay * params to the gradients before the moments.
 
-    AdamW shrinks the parameters by lr * weight_decay instead.
+    AdamW instead subtracts lr * weight_decay * params from the parameters.
     """
     beta1, beta2 = config.betas
     decoupled = isinstance(config, configs.AdamW)
@@ -162,7 +162,7 @@ def _adam(config: configs.Adam, lr: Schedule | None) -> optax.GradientTransforma
         return AdamState(_zero(), full_like(params), full_like(params), maximum)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        grads = _prepared(updates, params, config, 0 if decoupled else config.weight_decay)
+        grads = _apply_sign_and_decay(updates, params, config, 0 if decoupled else config.weight_decay)
         step = state.step + 1
         exp_avg = map_trees(lambda m, g: lerp(m, g, 1 - beta1), state.exp_avg, grads)
         exp_avg_sq = map_trees(lambda v, g: beta2 * v + (1 - beta2) * (g * g), state.exp_avg_sq, grads)
@@ -184,8 +184,8 @@ def _adam(config: configs.Adam, lr: Schedule | None) -> optax.GradientTransforma
     return optax.GradientTransformation(init, update)
 
 
-def _prepared(grads: Any, params: Any, config: configs.Optimizer, weight_decay: float) -> Any:
-    """The gradients with the sign and the decay that torch applies first."""
+def _apply_sign_and_decay(grads: Any, params: Any, config: configs.Optimizer, weight_decay: float) -> Any:
+    """The gradients, negated if the loss is maximised, with the weight decay added."""
     if config.maximize:
         grads = map_trees(jnp.negative, grads)
     if weight_decay:

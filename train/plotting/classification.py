@@ -12,17 +12,17 @@ from train.plotting.figures import figure
 def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Plots counts (C, C), actual class by predicted class, with the numbers for up to 20 classes."""
     size = max(5, 0.45 * len(classes))
-    with figure(path, 1, 1, (size, size)) as (axes,):
-        axes.imshow(counts, cmap="Blues")
+    with figure(path, 1, 1, (size, size)) as (ax,):
+        ax.imshow(counts, cmap="Blues")
         ticks = range(len(classes))
-        axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-        axes.set_yticks(ticks, classes)
-        axes.set(xlabel="predicted", ylabel="actual")
+        ax.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+        ax.set_yticks(ticks, classes)
+        ax.set(xlabel="predicted", ylabel="actual")
         if len(classes) <= 20:
             for (row, column), count in np.ndenumerate(counts):
                 if count:
                     shade = "white" if count > counts.max() / 2 else "black"
-                    axes.text(column, row, int(count), ha="center", va="center", color=shade)
+                    ax.text(column, row, int(count), ha="center", va="center", color=shade)
 
 
 def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], path: Path) -> None:
@@ -33,8 +33,8 @@ def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], pat
     columns = min(8, len(images))
     rows = math.ceil(len(images) / columns)
     with figure(path, rows, columns, (1.35 * columns, 1.55 * rows)) as axes:
-        for axis in axes:
-            axis.axis("off")
-        for axis, image, (title, correct) in zip(axes, images, titles, strict=False):
-            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(title, fontsize=7, color="tab:green" if correct else "tab:red")
+        for ax in axes:
+            ax.axis("off")
+        for ax, image, (title, correct) in zip(axes, images, titles, strict=False):
+            ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            ax.set_title(title, fontsize=7, color="tab:green" if correct else "tab:red")

@@ -12,19 +12,19 @@ def save_curves(records: Sequence[Mapping[str, float]], names: Sequence[str], pa
     groups = [[n for n in names if n.endswith("accuracy")], [n for n in names if not n.endswith("accuracy")]]
     groups = [group for group in reversed(groups) if group]
     with figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
-        for axis, group in zip(axes, groups, strict=True):
-            draw_curves(axis, records, group)
-            axis.set(title=title)
+        for ax, group in zip(axes, groups, strict=True):
+            draw_curves(ax, records, group)
+            ax.set(title=title)
 
 
-def draw_curves(axes: Any, records: Sequence[Mapping[str, float]], names: Iterable[str]) -> None:
-    """Draws these metrics over the steps into matplotlib axes."""
+def draw_curves(ax: Any, records: Sequence[Mapping[str, float]], names: Iterable[str]) -> None:
+    """Draws these metrics over the steps into the matplotlib axes `ax`."""
     for name in names:
         points = [(record["step"], record[name]) for record in records if name in record]
-        axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), lw=1.2)
-    axes.set(xlabel="step")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+        ax.plot(*zip(*points, strict=True), label=name.replace("_", " "), lw=1.2)
+    ax.set(xlabel="step")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
 
 
 def save_comparison(
@@ -38,10 +38,10 @@ def save_comparison(
 
     with figure(path, 2, len(runs), (6 * len(runs), 9), heights=(2, 5)) as axes:
         curve_axes, grid_axes = axes[: len(runs)], axes[len(runs) :]
-        for curve_axis, grid_axis, (title, records, grid) in zip(curve_axes, grid_axes, runs, strict=True):
+        for curve_ax, grid_ax, (title, records, grid) in zip(curve_axes, grid_axes, runs, strict=True):
             losses = (name for record in records for name in record if name.endswith("loss"))
-            draw_curves(curve_axis, records, dict.fromkeys(losses))
-            curve_axis.set_title(title, fontsize=9)
-            grid_axis.axis("off")
+            draw_curves(curve_ax, records, dict.fromkeys(losses))
+            curve_ax.set_title(title, fontsize=9)
+            grid_ax.axis("off")
             if grid is not None:
-                grid_axis.imshow(matplotlib.image.imread(grid), cmap="gray")
+                grid_ax.imshow(matplotlib.image.imread(grid), cmap="gray")

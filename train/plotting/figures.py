@@ -13,19 +13,19 @@ def figure(
 ) -> Iterator[Any]:  # fmt: skip
     """A context with the axes of a new figure, in a flat array; at its end the figure is saved and closed.
 
-    rows, columns: of the grid of axes. size: (width, height) in inches. projection: "3d" for points in space.
-    heights: the ratios of the row heights.
+    rows, columns: the numbers of rows and columns of the grid of axes. size: (width, height) in inches.
+    projection: "3d" for points in space. heights: the ratios of the row heights.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    page, axes = pyplot.subplots(
+    fig, axes = pyplot.subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False,
         subplot_kw={"projection": projection}, height_ratios=heights,
     )  # fmt: skip
     yield axes.ravel()
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.savefig(path, dpi=120)
-    pyplot.close(page)
+    fig.savefig(path, dpi=120)
+    pyplot.close(fig)

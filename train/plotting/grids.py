@@ -17,7 +17,7 @@ def save_grid(
 ) -> None:
     """Writes images (N, H, W, 1 or 3) in uint8 as one PNG, row by row, enlarged `scale` times.
 
-    columns: images per row; without it the grid is a square. gap: pixels between images.
+    columns: images per row; None makes the grid a square. gap: pixels between images.
     """
     from PIL import Image
 

@@ -11,7 +11,7 @@ from train.recipes.supervised import (
     SequenceRecipe,
     TagRecipe,
 )
-from train.recipes.table import RECIPE_CLASSES, RECIPES, find_recipe, make_recipe
+from train.recipes.catalogue import RECIPE_CLASSES, RECIPES, find_recipe, make_recipe
 
 __all__ = [
     "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "ClassifyRecipe", "CycleGANRecipe",

@@ -1,7 +1,7 @@
-"""Recipe: what a training run is, as a frozen value that validates itself on construction.
+"""Recipe: the definition of a training run, as a frozen value that validates itself on construction.
 
-The command line is derived from the recipe classes, and `recipe.json` is one of them written out, so every
-field has a flag, a type and a line of help. Nothing here imports jax.
+The command line is derived from these classes, so every field has a flag, a type and a line of help.
+`recipe.json` contains one recipe. Nothing here imports jax.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Hidden = tyro.conf.Suppress
 
 
 class Capability(StrEnum):
-    """What a trained model of a task can do. `train.tasks.contract` says what its task then provides."""
+    """The abilities of a trained model. `train.tasks.contract` has the protocol of each."""
 
     PREDICT = "predict from arrays"
     CLASSIFY = "classify"
@@ -32,7 +32,7 @@ class Capability(StrEnum):
 class ImageSettings(NamedTuple):
     """How images are read and transformed.
 
-    size: pixels per side at which they are read; None keeps the shape of the model's own data set.
+    size: pixels per side of the images that are read; None keeps the shape of the model's default data set.
     transforms, test_transforms: the names of the transforms of training and of test images.
     """
 
@@ -43,7 +43,7 @@ class ImageSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """The arguments with which a trained model is asked. required: the one that cannot be left out."""
+    """The arguments of `Run.answer`. required: the argument that must be given."""
 
     arguments: tuple[str, ...]
     required: str | None = None
@@ -51,7 +51,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained: what every task needs. The recipe of a task adds to it.
+    """How a model is trained: the fields that every task needs. The recipe of a task adds its own fields.
 
     Errors: ValueError on construction for a field that no run can have.
     """
@@ -63,11 +63,11 @@ class Recipe:
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     """What a trained model of the task can do."""
     question: ClassVar[Question] = Question(())
-    """How a model is asked that can answer."""
+    """The question arguments of a model that can answer."""
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     """The losses that every training step reports."""
     step_fields: ClassVar[tuple[str, ...]] = ()
-    """The fields that the PyTorch reference step takes besides the model and the optimizers."""
+    """The fields that the PyTorch reference step takes in addition to the model and the optimizers."""
 
     model: str
     """Name of the model, see --list; or package.module:Class of a model of your own."""
@@ -78,7 +78,7 @@ class Recipe:
     epochs: int | None = None
     """Passes over the training split."""
     steps: int | None = None
-    """Optimizer steps, in place of --epochs."""
+    """Training steps, in place of --epochs."""
     stop_below: float | None = None
     """Stop as soon as the loss of a step is below this value."""
     batch_size: int | None = 64
@@ -92,30 +92,31 @@ class Recipe:
     preprocess: tuple[str, ...] = ()
     """Steps fitted on the whole training split, such as standardize or pca:10; see --list."""
     streaming: Annotated[bool, tyro.conf.arg(aliases=["--stream"])] = False
-    """Read batches from disk as they are needed, even where the data would fit on the device."""
+    """Read batches from disk as they are needed, even if the data fits on the device."""
     workers: int = 0
     """Processes that read ahead when streaming."""
     checkpoint_every: int | None = None
-    """Steps between checkpoints; by default an epoch, or a twentieth of a long run."""
+    """Steps between checkpoints; by default an epoch or a twentieth of the run, whichever is longer."""
     sample_every: int | None = None
     """Steps between saved images; by default a tenth of the run."""
     evaluate_every: int | None = None
-    """Steps between evaluations on the test split; by default an epoch."""
+    """Steps between evaluations on the test split; by default an epoch, or a twentieth of the run if an epoch is one
+    step."""
     steps_per_call: int | None = None
-    """Steps in one dispatch; by default what is fast for the model on this backend."""
+    """Steps in one dispatch; by default the number that is fast for the model on this backend."""
     log_every: int = 50
-    """Steps between lines of metrics.jsonl; each line is the mean since the last one."""
+    """Steps between lines of metrics.jsonl; each line is the mean since the previous line."""
     expect: Hidden[str] = ""
-    """What the recipe reaches, and how long it takes."""
+    """The result that the recipe reaches, and the time that it takes."""
     overrides: Hidden[Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Fields that differ on other data sets: {dataset: {field: value}}."""
 
     def __post_init__(self) -> None:
-        self._require(
+        self._check_at_least(
             1, "epochs", "steps", "batch_size", "take", "checkpoint_every", "sample_every", "evaluate_every",
             "steps_per_call", "log_every",
         )  # fmt: skip
-        self._require(0, "workers")
+        self._check_at_least(0, "workers")
         if self.stop_below is not None and "loss" not in self.losses:
             raise ValueError(
                 "stop_below watches the metric loss, "
@@ -127,8 +128,8 @@ class Recipe:
             )
         parse_preprocessing(self.preprocess)
 
-    def _require(self, least: float, *names: str) -> None:
-        """ValueError where one of these fields is given and is below the least value."""
+    def _check_at_least(self, least: float, *names: str) -> None:
+        """ValueError if one of these fields is given and is below the least value."""
         for name in names:
             value = getattr(self, name)
             if value is not None and not value >= least:  # this form refuses NaN too
@@ -137,7 +138,7 @@ class Recipe:
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
-        """The optimizer of each child of the model that has its own; "" is the whole model."""
+        """{name of a child: its optimizer}; "" is the whole model."""
         raise NotImplementedError
 
     @property
@@ -147,37 +148,35 @@ class Recipe:
 
     @property
     def image_settings(self) -> ImageSettings:
-        """How images are read and transformed; the settings of other data change nothing."""
+        """How images are read and transformed. Without images, the settings have no effect."""
         return ImageSettings()
 
     @property
     def differentiated_twice(self) -> frozenset[str]:
-        """The children whose gradient the loss contains, so that a step differentiates them twice."""
+        """The children that a step differentiates twice, because the loss contains their gradient."""
         return frozenset()
 
     @property
     def step_options(self) -> dict[str, Any]:
-        """What the PyTorch reference step takes besides the model and the optimizers."""
+        """The arguments of the PyTorch reference step in addition to the model and the optimizers."""
         return {name: getattr(self, name) for name in self.step_fields}
 
-    def require(self, capability: Capability, where: object = "") -> None:
-        """ValueError where a trained model of this recipe cannot do this.
+    def require_capability(self, capability: Capability, where: object = "") -> None:
+        """ValueError if a trained model of this recipe does not have this capability.
 
         where: the run folder that the message names.
         """
         if capability not in self.capabilities:
-            holder = f"{where} holds {self.model}, which" if where else f"{self.model}"
+            prefix = f"{where}: " if where else ""
             able = ", ".join(sorted(self.capabilities)) or "only be converted"
-            raise ValueError(
-                f"{holder} is a run of the task {self.task} and cannot {capability}; it can {able}"
-            )
+            raise ValueError(f"{prefix}{self.model} (task {self.task}) cannot {capability}; it can {able}")
 
     def on(self, dataset: str) -> "Recipe":
-        """This recipe on another data set, with the overrides that it carries for it."""
+        """This recipe on another data set, with the recipe's overrides for that data set."""
         return dataclasses.replace(self, dataset=dataset, **self.overrides.get(dataset.partition(":")[0], {}))
 
     def to_json(self) -> dict[str, Any]:
-        """Every field that bears on the run; `recipe_from_json` reads it back."""
+        """Every field that affects the run, as JSON values; `recipe_from_json` reads them."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del values["expect"], values["overrides"]
         for name, value in values.items():
@@ -192,18 +191,18 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRecipe(Recipe):
-    """What every task on images adds: how they are read and transformed before the model sees them."""
+    """The fields of every task on images: how images are read and transformed."""
 
     image_size: int | None = None
-    """Pixels per side at which images are read; by default those of the model's own data set."""
+    """Pixels per side of the images that are read; by default those of the model's default data set."""
     transforms: tuple[str, ...] = ()
-    """What happens to training images in [0, 1], in order, such as random_crop:32; see --list."""
+    """Transforms of training images in [0, 1], in order, such as random_crop:32; see --list."""
     test_transforms: tuple[str, ...] = ()
-    """What happens to images of the test split."""
+    """Transforms of the images of the test split."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require(1, "image_size")
+        self._check_at_least(1, "image_size")
         parse_transforms(self.transforms)
         parse_transforms(self.test_transforms)
 

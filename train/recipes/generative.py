@@ -1,4 +1,4 @@
-"""The recipes of the tasks that learn to make examples."""
+"""The recipes of the generative tasks."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -19,11 +19,11 @@ class AutoencodeRecipe(ImageRecipe):
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
-    """What happens to training images in [0, 1], in order; the decoder's output is in [-1, 1]."""
+    """Transforms of training images in [0, 1], in order; the decoder's output is in [-1, 1]."""
     test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
-    """What happens to images of the test split."""
+    """Transforms of the images of the test split."""
     loss: Literal["sse", "vae"] = "sse"
-    """sse: the sum of the squared errors over the batch size; vae: adds the KL divergence to N(0, 1)."""
+    """sse: the sum of the squared errors, divided by the batch size; vae: adds the KL divergence to N(0, 1)."""
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
@@ -45,20 +45,20 @@ class GANRecipe(ImageRecipe):
     )  # fmt: skip
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
-    """What happens to training images in [0, 1], in order; the generator's output is in [-1, 1]."""
+    """Transforms of training images in [0, 1], in order; the generator's output is in [-1, 1]."""
     loss: Literal["bce", "probability", "half_probability", "minimax", "least_squares", "wasserstein"] = "bce"
-    """bce: binary cross-entropy on logits, the discriminator's over real plus that over generated examples;
-    probability: the same on probabilities; half_probability: the discriminator's loss is halved; minimax:
-    the generator maximises the discriminator's loss; least_squares: targets 1 and 0; wasserstein: a critic
-    without bounds."""
+    """bce: binary cross-entropy on logits; the discriminator's loss is the mean over real plus the mean over
+    generated examples; probability: the same on probabilities; half_probability: the same on probabilities, with
+    half of the discriminator's loss; minimax: the generator maximises the discriminator's loss; least_squares:
+    targets 1 and 0; wasserstein: a critic with unbounded output."""
     latent_distribution: Annotated[Literal["uniform", "normal"], tyro.conf.arg(aliases=["--noise"])] = (
         "uniform"
     )
     """Distribution of the generator's latent; uniform: U(-1, 1); normal: N(0, 1)."""
     critic_steps: int = 1
-    """Discriminator steps before each generator step, each on its part of the batch."""
+    """Discriminator steps before each generator step, each on a separate part of the batch."""
     weight_clip: float | None = None
-    """After each discriminator step its weights are clipped to plus and minus this value."""
+    """After each discriminator step, the discriminator's weights are clipped to [-value, value]."""
     gradient_penalty: float | None = None
     """Weight of the penalty on the discriminator's gradient norm between real and generated examples."""
     instance_noise: float | None = None
@@ -72,9 +72,9 @@ class GANRecipe(ImageRecipe):
     """torch's optimizer for the discriminator."""
 
     def __post_init__(self) -> None:
-        self._require(1, "critic_steps")
+        self._check_at_least(1, "critic_steps")
         super().__post_init__()
-        self._require(0, "instance_noise", "weight_clip", "gradient_penalty")
+        self._check_at_least(0, "instance_noise", "weight_clip", "gradient_penalty")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
 
@@ -107,15 +107,15 @@ class CycleGANRecipe(ImageRecipe):
     )  # fmt: skip
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
-    """What happens to training images in [0, 1], in order; the generators' outputs are in [-1, 1]."""
+    """Transforms of training images in [0, 1], in order; the generators' outputs are in [-1, 1]."""
     test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
-    """What happens to images of the test split."""
+    """Transforms of the images of the test split."""
     cycle_weight: float = 10.0
     """Weight of the L1 distance between an image and its translation there and back."""
     identity_weight: float = 5.0
-    """Weight of the L1 distance between an image and its translation into its own domain; 0: none."""
+    """Weight of the L1 distance between an image and its translation into its own domain; 0 disables it."""
     pool_size: int = 50
-    """Past images of each domain that the discriminators may see again; 0: none."""
+    """Number of earlier generated images per domain that the discriminators may see again; 0 disables the pools."""
     decay_after: float = 0.5
     """Fraction of the run after which the learning rates fall linearly to 0."""
     generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
@@ -125,13 +125,16 @@ class CycleGANRecipe(ImageRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require(0, "cycle_weight", "identity_weight", "pool_size")
+        self._check_at_least(0, "cycle_weight", "identity_weight", "pool_size")
         if not 0 <= self.decay_after <= 1:
             raise ValueError(f"decay_after is a fraction of the run, from 0 to 1, got {self.decay_after}")
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
-        """The authors have one optimizer for both generators: the result is the same, value by value."""
+        """{name of a child: its optimizer}.
+
+        The authors use one optimizer for both generators. Separate optimizers give the same values.
+        """
         generator, discriminator = self.generator_optimizer, self.discriminator_optimizer
         return {
             "generator_ab": generator, "generator_ba": generator,

@@ -1,4 +1,4 @@
-"""What a recipe takes of its data set: the kind of data, the shape of images, and the data itself."""
+"""The data of a recipe: the kind of data, the shape of images, and the data itself."""
 
 from pathlib import Path
 
@@ -7,50 +7,50 @@ from train.data.load import load_data
 from train.data.preprocess import preprocess
 from train.data.sources import Data
 from train.recipes.base import Recipe
-from train.recipes.table import RECIPES
+from train.recipes.catalogue import RECIPES
 
 
-def own_dataset(recipe: Recipe) -> Dataset | None:
-    """The default data set of a model of the catalogue; None for a model of the user's own."""
+def default_dataset(recipe: Recipe) -> Dataset | None:
+    """The default data set of a model of the catalogue; None for a user's model."""
     return find_dataset(RECIPES[recipe.model].dataset) if recipe.model in RECIPES else None
 
 
 def data_kind(recipe: Recipe) -> str:
     """The kind of data that the model takes, one of `train.data.datasets.KINDS`.
 
-    A model of the catalogue takes the kind of its own data set. Another model takes what its task takes of
-    the data set that the recipe names.
+    For a model of the catalogue, it is the kind of the model's default data set. For any other model it is the
+    first kind that both its task and its data set support.
     """
-    own = own_dataset(recipe)
-    if own is not None:
-        return own.kind
+    default = default_dataset(recipe)
+    if default is not None:
+        return default.kind
     kinds = find_dataset(recipe.dataset).kinds
     return next((kind for kind in recipe.kinds if kind in kinds), recipe.kinds[0])
 
 
 def image_shape(recipe: Recipe) -> Shape | None:
-    """(H, W, C) to which the images of a recipe are brought when they are read; None where it has none.
+    """(H, W, C) to which the images of a recipe are converted when they are read; None if it has no images.
 
-    The images of another data set are brought to the shape of the model's own data set.
+    The images of any other data set are converted to the shape of the model's default data set.
     """
     if recipe.dataset == ARRAYS:
         return None
-    given, own = find_dataset(recipe.dataset), own_dataset(recipe)
-    if own is None or recipe.dataset.partition(":")[0] == RECIPES[recipe.model].dataset.partition(":")[0]:
-        own = given  # photos:96 has another shape than photos, and is the same data set
+    given, default = find_dataset(recipe.dataset), default_dataset(recipe)
+    if default is None or recipe.dataset.partition(":")[0] == RECIPES[recipe.model].dataset.partition(":")[0]:
+        default = given  # photos:96 has another shape than photos, and is the same data set
     size = recipe.image_settings.size
-    return own.shape if own.shape is None or size is None else (size, size, own.shape[2])
+    return default.shape if default.shape is None or size is None else (size, size, default.shape[2])
 
 
 ARRAYS = "arrays"
-"""The name of the data set in a recipe that trains on arrays of the caller."""
+"""The name of the data set in a recipe that trains on the user's arrays."""
 
 
 def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -> Data:
     """The data of a recipe as its model takes it, preprocessed.
 
-    data: the arrays of the caller, for a recipe of the data set "arrays".
-    Errors: ValueError for a data set of another kind than the model's, or one that cannot be read.
+    data: the user's arrays, for a recipe of the data set "arrays".
+    Errors: ValueError for a data set of any other kind than the model's, or one that cannot be read.
     """
     if data is None:
         if recipe.dataset == ARRAYS:

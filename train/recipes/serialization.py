@@ -1,4 +1,4 @@
-"""Recipes read back from JSON, those of earlier versions included."""
+"""Reads recipes from JSON, also those that earlier versions wrote."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from typing import Any
 from train.optim import OPTIMIZERS, Optimizer
 from train.recipes.base import Recipe
 
-# Names that earlier versions wrote into recipe.json -> the names of today.
+# Names that earlier versions wrote into recipe.json -> the current names.
 RENAMED_FIELDS = {"stream": "streaming", "noise": "latent_distribution"}
 RENAMED_OPTIONS = {"noise_features": "latent_features", "code_features": "latent_features"}
 
 
 def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a recipe.json under the names of today."""
+    """The values of a recipe.json with the current names of fields and options."""
     renamed = {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
     if isinstance(renamed.get("options"), Mapping):
         options = renamed["options"].items()
@@ -24,7 +24,7 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
 def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
     """The recipe that `Recipe.to_json` wrote.
 
-    base: the recipe that gives the fields that are not among the values.
+    base: the recipe whose values are used for the fields that are not among `values`.
     Errors: ValueError for an unknown field, and for a value that the recipe refuses.
     """
     known = {f.name for f in dataclasses.fields(base)}
@@ -42,5 +42,5 @@ def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
 
 
 def _as_tuple(value: Any) -> Any:
-    """A list of JSON as the tuple that a recipe holds; other values as they are."""
+    """Converts a JSON list to the tuple that recipes use; other values are returned unchanged."""
     return tuple(value) if isinstance(value, list) else value

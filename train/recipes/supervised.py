@@ -61,7 +61,7 @@ class SequenceRecipe(RegressRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require(1, "window")
+        self._check_at_least(1, "window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class LanguageRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class TagRecipe(Recipe):
-    """Tagging the words of sentences: cross-entropy and accuracy over the words, padding left out."""
+    """Tagging the words of sentences: cross-entropy and accuracy over the words, without the padding."""
 
     task: ClassVar[str] = "tag"
     kinds: ClassVar[tuple[str, ...]] = ("tagged",)

@@ -1,4 +1,4 @@
-"""What a training step is: one module per task with a class `Task`; `contract` says what it provides."""
+"""The tasks: one module each, with a class `Task`. `contract` describes the interface."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def build_task(recipe: "Recipe", model: "nnx.Module") -> "Task":
     """The task of a recipe for a model.
 
-    It has the further protocols of `train.tasks.contract` that `recipe.capabilities` declares.
-    Errors: ValueError where the model does not suit the task.
+    It also provides the protocols of `train.tasks.contract` that `recipe.capabilities` declares.
+    Errors: ValueError if the model does not suit the task.
     """
     return importlib.import_module(f"train.tasks.{recipe.task}").Task(recipe, model)

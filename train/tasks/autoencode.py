@@ -1,7 +1,7 @@
 """Autoencoding: the squared error of the reconstruction, and for a variational model the KL divergence.
 
 Kingma & Welling, "Auto-Encoding Variational Bayes" (2014): the encoder's output is a distribution, from which
-a latent is drawn with eps ~ N(0, 1), a random number of the step.
+a latent is drawn; the step gets the random numbers eps ~ N(0, 1) as input.
 """
 
 from typing import Any, ClassVar
@@ -22,12 +22,12 @@ from train.tasks.losses.supervised import sse
 from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
 
 NUM_SAMPLES = 64
-COLUMNS, ROWS = 12, 2  # of images, each row above a row of reconstructions
+COLUMNS, ROWS = 12, 2  # columns and rows of images; each row is above a row of reconstructions
 MAX_POINTS = 2000  # latents in a scatter plot
 
 
 def kl_divergence(mean: jax.Array, logvar: jax.Array) -> jax.Array:
-    """The divergence of N(mean, exp(logvar)) from N(0, 1), summed over a latent: (N, F) twice -> (N,)."""
+    """The divergence of N(mean, exp(logvar)) from N(0, 1), summed over a latent: (N, F), (N, F) -> (N,)."""
     return -0.5 * (1 + logvar - jnp.square(mean) - jnp.exp(logvar)).sum(axis=1)
 
 
@@ -35,8 +35,8 @@ class Task(BaseTask):
     """The model has the children `encoder` and `decoder`, a `latent_shape`, and the flag `variational`.
 
     A plain model maps images to (latent, output). A variational model has an encoder that gives the mean and
-    the logarithm of the variance of a latent; it takes eps too and gives (output, mean, logvar). It is
-    evaluated with eps = 0. The latent of an image is then the mean.
+    the logarithm of the variance of a latent. It also takes eps, and gives (output, mean, logvar). It is
+    evaluated with eps = 0, so the latent of an image is then the mean.
     """
 
     evaluates: ClassVar[bool] = True
@@ -99,7 +99,9 @@ class Task(BaseTask):
         return self.model_def.eval(state.params, state.buffers).decoder(latents)
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
-        """Saves reconstructions, a walk between two latents, a plot of small latents, and samples."""
+        """Saves reconstructions, decoded points on the line between two latents, a plot of latents of 2 or 3 values,
+        and samples.
+        """
         split: Any = data.train if data.test is None else data.test
         size = split_size(split)
         columns = min(COLUMNS, size)
@@ -113,9 +115,8 @@ class Task(BaseTask):
 
         shown = evenly_spaced(len(latents), num_shown)
         images, latents, labels = images[shown], latents[shown], labels[shown]
-        other = (
-            int(np.argmax(labels != labels[0])) or len(labels) - 1
-        )  # the last one where there is one class
+        # The first example of any other class, or the last example if there is one class.
+        other = int(np.argmax(labels != labels[0])) or len(labels) - 1
         fraction = np.linspace(0, 1, COLUMNS, dtype=latents.dtype).reshape(
             -1, *(1 for _ in self.latent_shape)
         )
@@ -146,5 +147,5 @@ class Task(BaseTask):
 
 
 def evenly_spaced(size: int, count: int) -> np.ndarray:
-    """The evenly spaced positions of `count` examples out of `size`, or of all of them."""
+    """`count` evenly spaced positions among `size` examples; all positions if `count` is larger."""
     return np.linspace(0, size - 1, min(count, size)).round().astype(int)

@@ -1,4 +1,4 @@
-"""What every task shares: it splits the model, and prepares images for it."""
+"""The base class of the tasks: it splits the model, and prepares images for it."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -21,8 +21,8 @@ from train.tasks.state import (
     split_model,
 )
 
-# The images of a batch, each with the number that is folded into its key. The numbers are far from the
-# positions of the transforms, which are folded in after them.
+# The arrays of images in a batch. The number is folded into the random key of that array. It is large, so that
+# it cannot equal the position of a transform, which is folded in next.
 IMAGE_KEYS: Mapping[str, int | None] = {"image": None, "a": 1 << 16, "b": 1 << 17}
 
 
@@ -48,7 +48,7 @@ class BaseTask:
 
     @staticmethod
     def require_attributes(recipe: Recipe, model: Any, *names: str) -> None:
-        """ValueError where the model lacks an attribute that the task needs."""
+        """ValueError if the model lacks an attribute that the task needs."""
         missing = [name for name in names if not hasattr(model, name)]
         if missing:
             raise ValueError(f"{recipe.model} lacks {', '.join(missing)}, which the task {recipe.task} needs")
@@ -57,7 +57,7 @@ class BaseTask:
         return init_state(self._params, self._buffers, self.transformations)
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
-        """{"dropout": (2,) uint32, the data of a key} for a model that draws; else {}."""
+        """{"dropout": (2,) uint32, the data of a key} for a model that draws random numbers; else {}."""
         return {"dropout": jax.random.key_data(key)} if self.model_def.draws else {}
 
     def training_model(self, params: Tree, buffers: Tree, noise: Batch) -> Any:

@@ -31,8 +31,8 @@ class Task(SupervisedTask):
         if x.shape[1:] != (2,) or y.shape[1:] != (1,):
             return
 
-        def decide(points: np.ndarray) -> np.ndarray:
+        def probability(points: np.ndarray) -> np.ndarray:
             return np.asarray(jax.jit(self.predict)(state, {"x": points}))[:, 0]
 
         names = data.meta.get("columns", ("x1", "x2"))
-        save_boundary(x, y[:, 0], decide, path_of("boundary"), names)
+        save_boundary(x, y[:, 0], probability, path_of("boundary"), names)

@@ -1,9 +1,9 @@
-"""What the engine expects of a task, as typed protocols.
+"""The interface between the engine and the tasks, as typed protocols.
 
-Every task is a `Task`. What else it can do is declared by `Recipe.capabilities`: a task whose recipe has a
-capability provides the protocol of the same name here. Callers ask for the capability, never for the class.
+Every task is a `Task`. `Recipe.capabilities` declares what else it can do. A task whose recipe has a capability
+provides the protocol that names this capability. Callers ask for the capability, never for the class.
 
-The random numbers of a step are an argument of it, so that the certificate can give the same numbers to both
+A step takes its random numbers as an argument, so that the certificate can give the same numbers to both
 frameworks.
 """
 
@@ -27,7 +27,7 @@ class Task(Protocol):
     """A kind of training, built from a recipe and a model.
 
     evaluates: whether `evaluate` can measure a test split. model_def: the model without its arrays.
-    transformations: the optimizers as optax transformations, by the child that each one trains.
+    transformations: {name of a child: its optimizer as an optax transformation}.
     """
 
     recipe: Any
@@ -40,11 +40,11 @@ class Task(Protocol):
         ...
 
     def prepare(self, batch: Batch, key: jax.Array) -> Batch:
-        """A batch of training data as the step takes it: images as floats, transformed."""
+        """A batch of training data, prepared for `step`: images as floats, transformed."""
         ...
 
     def prepare_test(self, batch: Batch) -> Batch:
-        """A batch of test data as `evaluate` takes it, without random draws."""
+        """A batch of test data, prepared for `evaluate`, without random draws."""
         ...
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
@@ -52,7 +52,7 @@ class Task(Protocol):
         ...
 
     def step(self, state: TrainState, batch: Batch, noise: Batch) -> tuple[TrainState, Batch]:
-        """(the next state, the losses and metrics): a pure function, and the only thing that trains."""
+        """(the next state, the losses and metrics): a pure function, and the only function that trains."""
         ...
 
     def evaluate(self, state: TrainState, batch: Batch) -> Batch:
@@ -60,11 +60,11 @@ class Task(Protocol):
         ...
 
     def derived(self, record: Mapping[str, float]) -> dict[str, float]:
-        """Metrics that follow from the means of a metrics record, as a perplexity follows from a loss."""
+        """Metrics that follow from the means of a metrics record, such as the perplexity from the loss."""
         ...
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
-        """Writes the images that show how training goes."""
+        """Writes images that show the progress of training."""
         ...
 
 
@@ -94,14 +94,14 @@ class Classifier(Task, Protocol):
 class Sampler(Task, Protocol):
     """Capability.SAMPLE: examples from latents.
 
-    latent_shape: the shape of one latent. labelled: whether every example is made for a class.
+    latent_shape: the shape of one latent. labelled: whether every sample has a class.
     """
 
     latent_shape: tuple[int, ...]
     labelled: bool
 
     def draw_latents(self, key: jax.Array, count: int) -> jax.Array:
-        """(count, *latent_shape) of the distribution of the latents. ValueError where there is none."""
+        """(count, *latent_shape) of the distribution of the latents. ValueError if there is none."""
         ...
 
     def sample(self, state: TrainState, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
@@ -111,7 +111,7 @@ class Sampler(Task, Protocol):
 
 @runtime_checkable
 class Translator(Task, Protocol):
-    """Capability.TRANSLATE: images of one domain as images of another.
+    """Capability.TRANSLATE: images of one domain as images of the other domain.
 
     directions: {name of a direction: (the array of the source domain, that of the target domain)}.
     """
@@ -133,8 +133,8 @@ class Translator(Task, Protocol):
 class Answer:
     """The answer of a trained model to a question, as a table.
 
-    columns, rows: the table. note: a line below it. values: the same for a program.
-    save: writes further files into a folder and returns their names; None where there are none.
+    columns, rows: the table. note: a line below the table. values: the content of the table as plain Python
+    values. save: writes further files into a folder and returns their names; None if there are none.
     """
 
     columns: tuple[str, ...]
@@ -149,5 +149,5 @@ class Answerer(Task, Protocol):
     """Capability.ANSWER: answers to the questions that `Recipe.question` declares."""
 
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
-        """The answer. meta: what the data set says of itself. ValueError for a bad question."""
+        """The answer. meta: the metadata of the data set. ValueError for a bad question."""
         ...

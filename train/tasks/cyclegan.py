@@ -1,5 +1,6 @@
-"""Unpaired translation between two domains of images: a step of both generators, then one of both
-discriminators.
+"""Unpaired translation between two domains of images.
+
+A training step is one step of both generators, and then one step of both discriminators.
 
 Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (2017), as
 in the authors' code: least-squares losses, and a pool of past images for the discriminators.
@@ -26,7 +27,7 @@ NUM_IMAGES = 8  # per row of a saved grid
 
 
 def least_squares(scores: jax.Array, target: float) -> jax.Array:
-    """The mean squared distance of the patches' scores from the target: 1 for real, 0 for generated."""
+    """The mean squared difference between the patches' scores and the target: 1 for real, 0 for generated."""
     return jnp.square(scores - target).mean()
 
 
@@ -40,10 +41,10 @@ def query_pool(
 ) -> tuple[jax.Array, jax.Array]:
     """(the pool after images (N, H, W, C), the images that the pool returns (N, H, W, C)).
 
-    The images are processed one after the other. While the pool is not full, it stores and returns a new
-    image. When it is full and the image's chance (N,) is above 1/2, the pool returns the image in its slot
-    (N,) and stores the new one there. Otherwise it returns the new image. Shrivastava et al. 2017.
-    pool: (P, H, W, C), of which the first `count` hold an image.
+    The images are processed one after the other. While the pool is not full, it stores and returns each new
+    image. When it is full and the image's chance (N,) is above 1/2, the pool returns the stored image number
+    `slot` (N,) and puts the new image there. Otherwise it returns the new image. Shrivastava et al. 2017.
+    pool: (P, H, W, C). Its first `count` entries contain an image.
     """
 
     def query(carry, new):
@@ -77,8 +78,8 @@ class Task(BaseTask):
         self.shape = self.transforms.output_shape(shape)
         if min(self.shape[:2]) < 24 or any(side % 4 for side in self.shape[:2]):
             raise ValueError(
-                f"{recipe.model} takes images whose sides are multiples of 4 from 24 on, and these are "
-                f"{self.shape[0]}x{self.shape[1]}: give another --image-size"
+                f"{recipe.model} needs images whose sides are multiples of 4 and at least 24, "
+                f"got {self.shape[0]}x{self.shape[1]}: give another --image-size"
             )
         self.transformations = self._transformations(0)
         self._translate_and_back = jax.jit(self.translate_and_back, static_argnums=2)
@@ -134,8 +135,8 @@ class Task(BaseTask):
     def _transformations(self, step: Any) -> Transformations:
         """The optimizers, with the learning rates of this step of the run.
 
-        The optimizer's own count of steps does not serve: imported weights and moments bring a count from
-        another run with them.
+        The optimizer's step count cannot be used, because an imported optimizer state contains the count of
+        another run.
         """
         factor = linear_decay(step, self.recipe.steps, self.recipe.decay_after)
         return {
@@ -144,7 +145,7 @@ class Task(BaseTask):
         }
 
     def _empty_pools(self, shape: tuple[int, ...]) -> Tree:
-        """Room for the images of both domains, and the number of images so far; {} without pools."""
+        """Empty pools for both domains and their image count; {} if pool_size is 0."""
         size, dtype = self.recipe.pool_size, jax.tree.leaves(self._params)[0].dtype
         if not size:
             return {}
@@ -155,7 +156,7 @@ class Task(BaseTask):
         """(the pools after these generated images of a and of b, the images that they return)."""
         if not pools:
             return pools, fakes
-        if pools["pool_a"].shape[1:] != fakes[0].shape[1:]:  # the certificate has images of another shape
+        if pools["pool_a"].shape[1:] != fakes[0].shape[1:]:  # the certificate uses images of another shape
             pools = self._empty_pools(fakes[0].shape[1:])
         count = pools["pool_count"]
         (pool_a, past_a), (pool_b, past_b) = (
@@ -168,7 +169,7 @@ class Task(BaseTask):
     def translate(self, state: TrainState, images: jax.Array, direction: str) -> jax.Array:
         """Images (N, H, W, 3) in [-1, 1] of one domain as images of the other.
 
-        direction: "a_to_b" or "b_to_a". Errors: ValueError for another direction.
+        direction: "a_to_b" or "b_to_a". Errors: ValueError for any other direction.
         """
         source, target = look_up(self.directions, direction, "direction")
         model = self.model_def.eval(state.params, state.buffers)
@@ -197,11 +198,17 @@ def _constant(rate: Any, step: Any) -> Any:
 
 
 def _call_on(child: Any, *batches: jax.Array) -> list[jax.Array]:
-    """The child's outputs for several batches, in one call. Instance norm treats every image by itself."""
+    """The child's outputs for several batches, in one call.
+
+    One call gives the same outputs, because instance norm normalizes every image separately.
+    """
     return jnp.split(child(jnp.concatenate(batches)), len(batches))
 
 
 def _discriminator_loss(discriminator: Any, real: jax.Array, fake: jax.Array) -> jax.Array:
-    """Half the sum of both losses, as in the paper, which slows the discriminator against the generator."""
+    """Half the sum of both losses, as in the paper.
+
+    The factor slows the discriminator relative to the generator.
+    """
     on_real, on_fake = _call_on(discriminator, real, fake)
     return (least_squares(on_real, 1) + least_squares(on_fake, 0)) / 2

@@ -1,8 +1,9 @@
 """Adversarial training: discriminator steps, then one generator step.
 
-Goodfellow et al., "Generative Adversarial Nets" (2014). Both halves of a step use the same latents. The
-generator runs again for its own half, so its batch statistics move twice per step. A variant is a loss
-(train/tasks/losses/adversarial.py), a number of discriminator steps, or a constraint on the discriminator.
+Goodfellow et al., "Generative Adversarial Nets" (2014). Both parts of a step use the same latents. The
+generator is called a second time in the generator step, so its batch statistics are updated twice per step.
+The variants differ in the loss (train/tasks/losses/adversarial.py), in the number of discriminator steps, and
+in the constraint on the discriminator.
 """
 
 from typing import Any, ClassVar
@@ -32,8 +33,8 @@ NUM_SAMPLES, PER_CLASS = 64, 8
 class Task(BaseTask):
     """The model has the children `generator`, with a `latent_shape`, and `discriminator`.
 
-    Both take the labels where the model has an option num_classes. The real examples are images, or the x of
-    another kind of data. A gradient penalty needs a discriminator without batch norm, because batch norm
+    Both take the labels if the model has an option num_classes. The real examples are images, or the array x
+    of any other kind of data. A gradient penalty needs a discriminator without batch norm, because batch norm
     makes the gradient at one example depend on the others.
     """
 
@@ -51,7 +52,7 @@ class Task(BaseTask):
         ):
             raise ValueError(
                 "a gradient penalty needs a discriminator without batch norm, "
-                f"which that of {recipe.model} has"
+                f"but the discriminator of {recipe.model} has batch norm"
             )
         self._sample = jax.jit(self.sample)
         self.example_shape = self._example_shape() if recipe.instance_noise else None
@@ -66,8 +67,8 @@ class Task(BaseTask):
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
         """The random numbers of a step.
 
-        "latent" (batch_size, *latent_shape); for a gradient penalty "mix" (batch_size,) in [0, 1]; for
-        instance noise "real_noise" and "fake_noise" of the examples' shape, N(0, 1).
+        "latent" (batch_size, *latent_shape); if `gradient_penalty` is set: "mix" (batch_size,) in [0, 1]; if
+        `instance_noise` is set: "real_noise" and "fake_noise" ~ N(0, 1), in the shape of the examples.
         """
         noise = {"latent": self.draw_latents(key, batch_size)}
         if self.recipe.gradient_penalty:
@@ -161,11 +162,11 @@ class Task(BaseTask):
         return jax.eval_shape(generate, self._params, self._buffers, inputs).shape[1:]
 
     def _conditions(self, batch: Batch) -> tuple[jax.Array, ...]:
-        """What generator and discriminator take besides: the labels of a conditional model."""
+        """The further inputs of generator and discriminator: the labels of a conditional model."""
         return (batch["label"],) if self.labelled else ()
 
     def _update_average(self, state: TrainState) -> TrainState:
-        """The state with the moving average after a step; it starts as the weights after the first step."""
+        """The state with the moving average after a step; its first value is the weights after step 1."""
         if self.recipe.ema is None:
             return state
         decay = jnp.where(state.step == 0, 0.0, self.recipe.ema)
@@ -177,13 +178,13 @@ class Task(BaseTask):
         return state._replace(extra={"average": {"generator": average}})
 
     def sample(self, state: TrainState, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
-        """Examples for latents (N, *latent_shape), in evaluation mode; averaged weights are used if kept."""
+        """Examples for latents (N, *latent_shape), in evaluation mode; with the averaged weights if there are any."""
         params = {**state.params, **state.extra.get("average", {})}
         model = self.model_def.eval(params, state.buffers)
         return model.generator(latents, *(() if labels is None else (labels,)))
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
-        """Saves samples of the same latents every time, with a row for every class."""
+        """Saves samples of fixed latents; a conditional model has one row for every class."""
         latents = self.draw_latents(rng_key(self.recipe.seed, IMAGES), NUM_SAMPLES)
         labels = columns = None
         if self.labelled:
@@ -199,5 +200,5 @@ class Task(BaseTask):
 
 
 def _split(tree: Any, count: int, number: int) -> Any:
-    """One of `count` parts, of equal size or nearly, of every array of a batch."""
+    """Part `number` of `count` parts of every array of a batch. The sizes of the parts differ by at most 1."""
     return jax.tree.map(lambda array: jnp.array_split(array, count)[number], tree)

@@ -15,11 +15,11 @@ from train.tasks.state import TrainState
 from train.tasks.supervised import SupervisedTask
 
 NUM_WORDS = 60  # words of the text in the plot
-MAX_LOG_PERPLEXITY = 700.0  # exp of more is infinite
+MAX_LOG_PERPLEXITY = 700.0  # exp of a larger number overflows
 
 
 class Task(SupervisedTask):
-    """Reports the accuracy and the perplexity; it plots the probability of each word of the text."""
+    """Reports the accuracy and the perplexity, and plots the probability of each word of the text."""
 
     reports_accuracy = True
 
@@ -32,7 +32,7 @@ class Task(SupervisedTask):
         }
 
     def probabilities(self, state: TrainState, contexts: np.ndarray) -> np.ndarray:
-        """The probability of every word to follow (N, vocabulary_size), for contexts of two words (N, 2)."""
+        """The probability that each word follows (N, vocabulary_size), for contexts of two words (N, 2)."""
 
         def softmax(state: TrainState, x: jax.Array) -> jax.Array:
             return jax.nn.softmax(self.predict(state, {"x": x}))
@@ -43,8 +43,8 @@ class Task(SupervisedTask):
         """The most probable next words.
 
         context: two words of the training text. top: how many words to give, 5 by default.
-        Errors: ValueError for other than two words, for a word that is not in the training text, with near
-        matches, and for a `top` below 1.
+        Errors: ValueError for any other number of words, for a word that is not in the training text (with
+        near matches), and for a `top` below 1.
         """
         context, top = question["context"], question.get("top", 5)
         words = context.split()

@@ -1,4 +1,4 @@
-"""Models of recipes: those of the catalogue by name, others by their import path."""
+"""Finds and builds the model of a recipe, by its name in the catalogue or by its import path."""
 
 import dataclasses
 import importlib
@@ -14,8 +14,8 @@ from flax_models import MODELS
 from train.lookup import look_up
 from train.recipes import Recipe
 
-# The option of a model -> the entry of a data set's meta whose length it is.
-SIZES = {"num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags"}
+# Option of a model -> the entry of the data set's metadata whose length gives the option's value.
+SIZE_OPTIONS = {"num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags"}
 
 
 def find_model(name: str) -> Any:
@@ -23,7 +23,7 @@ def find_model(name: str) -> Any:
 
     name: a name of the catalogue, or "package.module:Class".
     Errors: ValueError for an unknown name, for a module or class that cannot be imported, and for a class
-    that is no nnx.Module.
+    that is not a subclass of nnx.Module.
     """
     if ":" not in name:
         return look_up(MODELS, name, "model")
@@ -37,7 +37,7 @@ def find_model(name: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"the model {name} cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, nnx.Module)):
-        raise ValueError(f"{name} is no class of flax.nnx.Module")
+        raise ValueError(f"{name} is not a subclass of flax.nnx.Module")
     return found
 
 
@@ -49,14 +49,14 @@ def model_options(model: str | type[nnx.Module]) -> dict[str, Any]:
 
 
 def build_model(recipe: Recipe, cls: type[nnx.Module] | None = None) -> Any:
-    """The recipe's model with its first weights, drawn from the recipe's seed.
+    """The recipe's model with its initial weights, drawn from the recipe's seed.
 
-    cls: the class, where it cannot be imported by the recipe's name.
+    cls: the class, if it cannot be imported by the recipe's name.
     Errors: ValueError for options that the model does not have, and for a required option that is missing.
     """
     build: Any = cls or find_model(recipe.model)
     check_options(recipe, build)
-    # Under one jit: eager calls would compile every shape on its own.
+    # One jit around the constructor; otherwise JAX would compile each shape separately.
     return nnx.jit(lambda: build(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
 
 
@@ -77,21 +77,22 @@ def check_options(recipe: Recipe, cls: type[nnx.Module]) -> None:
 
 
 def abstract_model(recipe: Recipe) -> Any:
-    """The recipe's model with shapes in place of arrays. Errors: as `build_model`."""
+    """The recipe's model with shapes in place of arrays. The errors are those of `build_model`."""
     cls = find_model(recipe.model)
     check_options(recipe, cls)
     return nnx.eval_shape(lambda: cls(**recipe.options, rngs=nnx.Rngs(0)))
 
 
 def fit_options(recipe: Recipe, meta: Mapping[str, Any], cls: type[nnx.Module] | None = None) -> Recipe:
-    """The recipe with the options that follow from the data, where it does not give them.
+    """The recipe with the options that can be inferred from the data and that the recipe does not set.
 
-    meta: the facts of the data set; its {"classes": [...]} gives the option num_classes.
+    meta: the metadata of the data set (class names, scale, ...). Its {"classes": [...]} gives the option
+    num_classes.
     """
     known = model_options(cls or recipe.model)
     fitting = {
         option: len(meta[name])
-        for option, name in SIZES.items()
+        for option, name in SIZE_OPTIONS.items()
         if name in meta and option in known and option not in recipe.options
     }
     differing = {option: size for option, size in fitting.items() if size != known[option]}

@@ -10,8 +10,8 @@ from train.tasks.contract import PathOf
 from train.tasks.state import TrainState
 from train.tasks.supervised import SupervisedTask
 
-NUM_POINTS = 200  # points plotted of data that is generated
-MAX_CURVE_FEATURES = 3  # x and its powers make a curve; more features do not
+NUM_POINTS = 200  # plotted points of data that is generated
+MAX_CURVE_FEATURES = 3  # x, x^2 and x^3 can be plotted as a curve over x; more features cannot
 
 
 class Task(SupervisedTask):

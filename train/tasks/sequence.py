@@ -49,7 +49,7 @@ class Task(SupervisedTask):
         return {"x": values[..., :-1], "y": values[..., -1:]}
 
     def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        """The loss from the position `held` on, where the series is held out; windows start before it."""
+        """The loss of the held-out values, from position `held` on. Their windows may begin with earlier values."""
         errors = jnp.square(self.predict(state, batch) - batch["y"])[..., 0]  # (T - window, N)
         position = jnp.arange(len(errors))[:, None] + self.recipe.window
         counted = position >= batch["held"]
@@ -64,7 +64,7 @@ class Task(SupervisedTask):
 
         @jax.jit
         def run(state: TrainState, padded: jax.Array) -> tuple[jax.Array, jax.Array]:
-            def predicted(values):  # (T + ahead,) -> (T + ahead - window,); none looks ahead
+            def predicted(values):  # (T + ahead,) -> (T + ahead - window,); no prediction uses later values
                 return self.predict(state, self._windows(values[None]))[:, 0, 0]
 
             def extend(number, values):
@@ -80,7 +80,7 @@ class Task(SupervisedTask):
         """The forecast of the series that the model was trained on.
 
         steps_ahead: how many values to forecast, 12 by default. The answer saves forecast.json and
-        forecast.png. Errors: ValueError for less than one step.
+        forecast.png. Errors: ValueError for fewer than one step.
         """
         steps_ahead = question.get("steps_ahead", 12)
         if steps_ahead < 1:

@@ -1,9 +1,9 @@
 """The state of a run: parameters, buffers and optimizer states, split from the model once.
 
-A model is split into what never changes (its ModelDef) and what does: its arrays, as nested dicts by path.
-The step of a task is a pure function of the latter, under one jit, with donated state;
-`model_def.train(params, buffers, key)` merges the model again. What its layers draw, dropout masks, follows
-from the key.
+A model is split into its ModelDef, which never changes, and its arrays, as nested dicts by path. A task's step is
+a pure function of these arrays. It is compiled by one jit, and its state is donated.
+`model_def.train(params, buffers, key)` merges the model again. The dropout masks of its layers follow from the
+key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,16 +20,16 @@ from train.recipes import Recipe
 Tree = dict[str, Any]
 """Nested dicts of arrays, by path."""
 Transformations = Mapping[str, optax.GradientTransformation]
-"""The optax transformation of each child that has an optimizer of its own; "" is the whole model."""
+"""{name of a child: its optimizer as an optax transformation}; "" is the whole model."""
 BUFFERS = nnx.Not(nnx.Any(nnx.Param, nnx.RngState))
 
 
 class TrainState(NamedTuple):
     """Everything that changes during training; the content of a checkpoint.
 
-    step: () int32, the optimizer steps taken. params, buffers: the model's arrays by path.
-    optimizers: the optimizer state of each child that has an optimizer of its own ("" is the whole model).
-    extra: what a task keeps beside the model, by name, such as averaged weights or past images.
+    step: () int32, the training steps taken (a training step of a GAN contains several optimizer steps). params, buffers: the model's arrays by path.
+    optimizers: {name of a child: its optimizer's state}; "" is the whole model. extra: further arrays of a
+    task, by name, such as averaged weights or earlier images.
     """
 
     step: jax.Array
@@ -42,7 +42,7 @@ class TrainState(NamedTuple):
 class ModelDef(NamedTuple):
     """A model without its arrays, in both modes.
 
-    rng_state: the random state of its layers, by path; empty where no layer draws.
+    rng_state: the random state of its layers, by path; empty if no layer draws random numbers.
     """
 
     train_graph: nnx.GraphDef[Any]
@@ -50,7 +50,7 @@ class ModelDef(NamedTuple):
     rng_state: Tree
 
     def train(self, params: Tree, buffers: Tree, key: jax.Array | None = None) -> Any:
-        """The model in training mode; what its layers draw follows from the key."""
+        """The model in training mode; the random numbers of its layers follow from the key."""
         return nnx.merge(self.train_graph, params, self._rng_state_of(key), buffers)
 
     def eval(self, params: Tree, buffers: Tree) -> Any:
@@ -63,7 +63,7 @@ class ModelDef(NamedTuple):
         return bool(jax.tree.leaves(self.rng_state))
 
     def _rng_state_of(self, key: jax.Array | None) -> Tree:
-        """The random state that starts from a key, with a key of its own for every layer."""
+        """The random state that starts from a key, with a separate key for every layer."""
         if key is None:
             return self.rng_state
         leaves, structure = jax.tree.flatten(self.rng_state)
@@ -87,13 +87,13 @@ def split_model(model: nnx.Module) -> tuple[ModelDef, Tree, Tree]:
 
 
 def merge_trees(params: Tree, buffers: Tree) -> Tree:
-    """Both trees in one, as the model holds them."""
+    """Both trees merged into one, the tree of the model's variables."""
     flat = {**traverse_util.flatten_dict(params), **traverse_util.flatten_dict(buffers)}
     return traverse_util.unflatten_dict(flat)
 
 
 def buffers_of(model: nnx.Module) -> Tree:
-    """What a forward pass may have changed: batch statistics and their counts."""
+    """The buffers of a model, which a forward pass may have changed: batch statistics and their counts."""
     return nnx.to_pure_dict(nnx.state(model, BUFFERS))
 
 
@@ -103,7 +103,7 @@ def child_params(params: Tree, child: str) -> Tree:
 
 
 def build_transformations(recipe: Recipe) -> dict[str, optax.GradientTransformation]:
-    """The recipe's optimizers as optax transformations, by the child that each one trains."""
+    """{name of a child: its optimizer as an optax transformation}, for the optimizers of a recipe."""
     return {child: to_optax(config) for child, config in recipe.optimizers.items()}
 
 
@@ -119,10 +119,11 @@ def apply_gradients(
     transformations: Transformations,
     loss_of: Callable[[Tree], tuple[jax.Array, tuple[Tree, Any]]],
 ) -> tuple[TrainState, jax.Array, Any]:
-    """(the new state, the loss, more) after one optimizer step of some children on one loss.
+    """Takes one optimizer step for these children and returns (new state, loss, auxiliary values).
 
-    children: the trained children, or ("",) for the whole model; the others stay fixed. transformations: has
-    one for each. loss_of: loss_of(params) -> (loss, (buffers, more)).
+    children: the trained children, or ("",) for the whole model. The parameters of the other children do not
+    change. transformations: {name of a child: its optimizer}. loss_of: loss_of(params) -> (loss, (buffers,
+    auxiliary values)).
     """
 
     def with_children(values: Tree) -> Tree:
@@ -132,7 +133,7 @@ def apply_gradients(
         return loss_of(with_children(values))
 
     values = {child: child_params(state.params, child) for child in children}
-    (loss, (buffers, more)), gradients = jax.value_and_grad(loss_of_children, has_aux=True)(values)
+    (loss, (buffers, aux)), gradients = jax.value_and_grad(loss_of_children, has_aux=True)(values)
     optimizers = dict(state.optimizers)
     for child in children:
         updates, optimizers[child] = transformations[child].update(
@@ -141,4 +142,4 @@ def apply_gradients(
         updated: Any = optax.apply_updates(values[child], updates)
         values[child] = updated
     state = state._replace(params=with_children(values), buffers=buffers, optimizers=optimizers)
-    return state, loss, more
+    return state, loss, aux

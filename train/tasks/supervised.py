@@ -7,26 +7,26 @@ import jax.numpy as jnp
 
 from train.tasks.base import BaseTask
 from train.tasks.contract import Batch
-from train.tasks.losses.supervised import PER_EXAMPLE, SUMMED, correct
+from train.tasks.losses.supervised import PER_EXAMPLE, SUMMED, is_correct
 from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
 
-AUXILIARY_WEIGHT = 0.3  # of the loss of an auxiliary head, as in "Going Deeper with Convolutions" (2015)
+AUXILIARY_WEIGHT = 0.3  # weight of the loss of an auxiliary head, as in "Going Deeper with Convolutions" (2015)
 
 
 def inputs_of(batch: Batch) -> jax.Array:
-    """What the model takes of a batch: its images, or the x of a table."""
+    """The inputs of the model: the images of a batch, or the x of a table."""
     return batch["image"] if "image" in batch else batch["x"]
 
 
 def targets_of(batch: Batch) -> jax.Array:
-    """What the model should give: labels, or the y of a table."""
+    """The targets: the labels of a batch, or the y of a table."""
     return batch["label"] if "label" in batch else batch["y"]
 
 
 class SupervisedTask(BaseTask):
     """A model that maps the inputs of a batch to outputs, or to (outputs, auxiliary outputs ...).
 
-    reports_accuracy: whether the accuracy is a metric beside the loss.
+    reports_accuracy: whether the accuracy is a metric in addition to the loss.
     """
 
     evaluates: ClassVar[bool] = True
@@ -40,14 +40,14 @@ class SupervisedTask(BaseTask):
             outputs = model(inputs_of(batch))
             outputs, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             loss = self._loss(outputs, targets)
-            for more in auxiliary:
-                loss += AUXILIARY_WEIGHT * self._loss(more, targets)
+            for extra in auxiliary:
+                loss += AUXILIARY_WEIGHT * self._loss(extra, targets)
             return loss, (buffers_of(model), outputs)
 
         state, loss, outputs = apply_gradients(state, ("",), self.transformations, loss_of)
         metrics = {"loss": loss}
         if self.reports_accuracy:
-            metrics["accuracy"] = correct(outputs, targets).mean(dtype=loss.dtype)
+            metrics["accuracy"] = is_correct(outputs, targets).mean(dtype=loss.dtype)
         return state._replace(step=state.step + 1), metrics
 
     def predict(self, state: TrainState, batch: Batch) -> jax.Array:
@@ -58,7 +58,7 @@ class SupervisedTask(BaseTask):
         outputs, targets = self.predict(state, batch), targets_of(batch)
         sums = {"loss": self._per_example(outputs, targets).sum()}
         if self.reports_accuracy:
-            sums["accuracy"] = correct(outputs, targets).sum()
+            sums["accuracy"] = is_correct(outputs, targets).sum()
         return sums
 
     def _per_example(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Tagging the words of sentences: cross-entropy over the words, padding left out."""
+"""Tagging the words of sentences: cross-entropy over the words, without the padding."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ class Task(BaseTask):
         return _logits(self.model_def.eval(state.params, state.buffers), batch)
 
     def evaluate(self, state: TrainState, batch: Batch) -> Batch:
-        """The sums over the sentences; a sentence counts with the mean over its words."""
+        """The sums over the sentences; each sentence contributes the mean over its words."""
         losses, correct, is_word = _losses(self.model_def.eval(state.params, state.buffers), batch)
         totals = is_word.sum(1)
         return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (correct.sum(1) / totals).sum()}

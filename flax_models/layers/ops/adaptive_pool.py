@@ -17,8 +17,8 @@ def adaptive_avg_pool2d(x: jax.Array, output_size: OutputSize) -> jax.Array:
     """The mean of each window: (N, H, W, C) -> (N, *output_size, C)."""
     averages = []
     for size, (start, end) in zip(x.shape[1:3], _window_bounds(x.shape[1:3], output_size), strict=True):
-        place = np.arange(size)
-        inside = (place >= start[:, None]) & (place < end[:, None])
+        pixel = np.arange(size)
+        inside = (pixel >= start[:, None]) & (pixel < end[:, None])
         averages.append(inside / (end - start)[:, None])
     return resize(x, *averages)
 
@@ -34,16 +34,16 @@ def adaptive_max_pool2d(
     if windows := _regular_windows(bounds):  # max_pool2d is several times faster
         y = max_pool2d(x, windows)
         return (y, max_pool2d_indices(x, windows)) if return_indices else y
-    rows, columns = (_places(start, end) for start, end in bounds)  # (OH, K), (OW, L)
-    places = rows[:, None, :, None] * x.shape[2] + columns[None, :, None, :]  # (OH, OW, K, L)
-    places = places.reshape(*places.shape[:2], -1)
+    rows, columns = (_pixels(start, end) for start, end in bounds)  # (OH, K), (OW, L)
+    pixels = rows[:, None, :, None] * x.shape[2] + columns[None, :, None, :]  # (OH, OW, K, L)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
     n, _, _, c = x.shape
-    values = x.reshape(n, -1, c)[:, places]  # (N, OH, OW, K*L, C)
+    values = x.reshape(n, -1, c)[:, pixels]  # (N, OH, OW, K*L, C)
     first = jnp.argmax(values, axis=3, keepdims=True)
     y = jnp.take_along_axis(values, first, axis=3).squeeze(3)
     if not return_indices:
         return y
-    indices = jnp.asarray(places, jnp.int32)[None, ..., None]
+    indices = jnp.asarray(pixels, jnp.int32)[None, ..., None]
     return y, jnp.take_along_axis(indices, first, axis=3).squeeze(3)
 
 
@@ -69,6 +69,6 @@ def _regular_windows(bounds: list[Bounds]) -> Windows | None:
     return Windows((sizes[0], sizes[1]), (strides[0], strides[1]), ((0, 0), (0, 0)), (1, 1))
 
 
-def _places(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The places of each window, (windows, longest). A shorter window repeats its last place."""
+def _pixels(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The pixels of each window, (windows, longest). A shorter window repeats its last pixel."""
     return np.minimum(start[:, None] + np.arange((end - start).max()), end[:, None] - 1)

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from flax_models.layers.ops.derivatives import custom_vjp
+from flax_models.layers.ops.dtypes import at_least_float32
 
 Shape = tuple[int, ...]
 
 
 @custom_vjp(nondiff_argnum=1)
 def broadcast_channels(values: jax.Array, shape: Shape) -> jax.Array:
-    """The values of the channels repeated at every place: (C,) -> shape, which ends in C."""
+    """The values of the channels repeated for every pixel: (C,) -> shape, which ends in C."""
     return jnp.broadcast_to(values, shape)
 
 
@@ -33,12 +34,12 @@ def _sum_as_reduction(x: jax.Array) -> jax.Array:
 
 
 def _sum_as_product(x: jax.Array) -> jax.Array:
-    places, channels = math.prod(x.shape[:-1]), x.shape[-1]
+    pixels, channels = math.prod(x.shape[:-1]), x.shape[-1]
     # Rounding errors grow with the length of one sum, so groups of rows are summed separately first. With
     # many channels, long rows are slow.
-    groups = math.gcd(places, 64 if channels < 512 else 8)
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    rows = x.reshape(places // groups, groups * channels).astype(dtype)
+    groups = math.gcd(pixels, 64 if channels < 512 else 8)
+    dtype = at_least_float32(x.dtype)
+    rows = x.reshape(pixels // groups, groups * channels).astype(dtype)
     total = jnp.matmul(jnp.ones(rows.shape[0], dtype), rows, precision="highest")
     return total.reshape(groups, channels).sum(0).astype(x.dtype)
 

@@ -6,10 +6,10 @@ A convolution y = conv(x, w) is linear in x and in w:
     conv2d_input(y, w)     -> x     its transpose in x: the input gradient, and ConvTranspose2d
     conv2d_weight(x, y)    -> w     its transpose in w: the weight gradient
 
-The gradient of each function consists of the other two. Therefore each direction is computed in one place,
-and derivatives of every order exist. The weight gradient of a transposed convolution is the fast weight
-gradient of the strided convolution that it transposes. (XLA's own rule for it dilates the input, which its
-CPU backend computes 20 times slower.)
+The gradient of each function consists of the other two. Therefore each function is written only once, and
+derivatives of every order exist. The weight gradient of a transposed convolution is the fast weight gradient
+of the strided convolution that it transposes. (XLA's own rule for it dilates the input, which its CPU backend
+computes 20 times slower.)
 
 Shapes: x (N, H, W, C), w (kH, kW, C/groups, K), y (N, OH, OW, K).
 """
@@ -46,7 +46,7 @@ def _on_cpu(
     form: Callable[..., jax.Array] | None, xla: Callable[..., jax.Array], *arrays: jax.Array,
     geometry: Geometry,
 ) -> jax.Array:  # fmt: skip
-    """The result of our form on a CPU, where there is one, and of XLA's convolution otherwise."""
+    """The result of `form` on a CPU, if there is one, and of XLA's convolution otherwise."""
     default = partial(xla, geometry=geometry)
     if form is None:
         return default(*arrays)

@@ -1,8 +1,9 @@
 """Convolutions as matrix products, for the shapes at which XLA's CPU backend convolves slowly.
 
 A convolution is one matrix product over patches (im2col). Its input gradient is one product and a sum of
-shifted pieces (col2im). XLA's own convolution is as fast as torch's at most shapes and far slower at three
-kinds of shapes, which `benchmarks.layers` measures (2 AVX-512 cores, ms; the last number is the batch):
+shifted pieces (col2im). XLA's own convolution is as fast as torch's for most shapes. It is far slower for
+three kinds of shapes, which `benchmarks.layers` measures (2 AVX-512 cores, ms; the last number of an example
+is the batch size):
 
     kind                          example                      XLA     product   torch
     outputs of at most 2x2        2x2x512 -> 512 k3 p1, 32     167     8         5
@@ -10,11 +11,13 @@ kinds of shapes, which `benchmarks.layers` measures (2 AVX-512 cores, ms; the la
     up to four channels           64x64x3 -> 64 k3 p1, 16      19      2         9    (input gradient)
 
 The input gradient of a strided convolution is also the forward pass of a transposed convolution. It is
-computed by phases: the places of x that have the same remainder by the stride see the same part of the
-kernel. `phases_together` computes all phases in one convolution. It rounds the kernel up to whole strides,
-and it computes places beyond the border, which are cut off. `phases_apart` computes one convolution per
-phase. It computes nothing in excess, but each convolution is small where channels are few (the same cores,
-ms):
+computed by phases. A phase is the set of pixels of x whose row and column have the same remainders when they
+are divided by the stride. All pixels of a phase are multiplied by the same part of the kernel.
+
+`phases_together` computes all phases in one convolution. For this it pads the kernel to a multiple of the
+stride, and it computes some pixels outside of the image, which it then removes. `phases_apart` computes one
+convolution per phase, without superfluous values. With few channels each of these convolutions is small. On
+the same cores, in ms:
 
     input gradient                            XLA   together   apart   torch
     8x8x256 -> 512 k4 s2 p1, 128                      69        48      41
@@ -66,20 +69,20 @@ Form = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
 
 
 def forward_form(in_channels: int, geometry: Geometry) -> Form | None:
-    """The form of `conv2d` that is faster than XLA's, or None."""
+    """The form of `conv2d` that is faster than XLA's; None if there is none."""
     if _supported(geometry) and (_small_output(geometry) or in_channels == 1):
         return patches_forward
     return None
 
 
 def input_form(in_channels: int, geometry: Geometry) -> Form | None:
-    """The form of `conv2d_input` that is faster than XLA's, or None."""
+    """The form of `conv2d_input` that is faster than XLA's; None if there is none."""
     if not _supported(geometry):
         return None
     if _small_output(geometry) or in_channels == 1:
         return folded_input
     phases = max(geometry.stride) > 1 and geometry.dilation == (1, 1)
-    # Rounding up to whole strides may add at most 1/4 to the kernel.
+    # Padding to a multiple of the stride may add at most 1/4 to the kernel.
     whole = _area(_whole_kernel(geometry)) <= 1.25 * _area(geometry.kernel_size)
     if phases and whole and in_channels <= 16:
         return phases_together
@@ -90,7 +93,7 @@ def input_form(in_channels: int, geometry: Geometry) -> Form | None:
 
 
 def weight_form(in_channels: int, geometry: Geometry) -> Form | None:
-    """The form of `conv2d_weight` that is faster than XLA's, or None."""
+    """The form of `conv2d_weight` that is faster than XLA's; None if there is none."""
     if _supported(geometry) and (in_channels == 1 or geometry.kernel_size == (1, 1)):
         return patches_weight
     return None
@@ -115,7 +118,10 @@ def folded_input(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     sizes = [
         size + low + high for size, (low, high) in zip(geometry.input_size, geometry.padding, strict=True)
     ]
-    if geometry.stride == (1, 1):  # the pieces are large: one pass over them is faster than padding them all
+    if geometry.stride == (
+        1,
+        1,
+    ):  # the pieces are large, so it is faster not to pad all of them before the sum
         shifted = (
             from_offset(pieces[:, :, :, number], offset, sizes, geometry)
             for number, offset in enumerate(offsets(geometry))
@@ -131,8 +137,8 @@ def folded_input(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 def phases_together(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """The input gradient as one convolution: (N, OH, OW, K), (kH, kW, C, K) -> (N, H, W, C).
 
-    The convolution makes all stride*stride phases of x beside each other. The definition dilates y with
-    zeros, so that most of its multiplications are by zero.
+    The convolution computes all stride*stride phases of x as separate channels; a transposition interleaves
+    them. The textbook form inserts zeros between the values of y, so most of its multiplications are by zero.
     """
     (height, width), (rows, columns), (s, t) = geometry.input_size, _whole_kernel(geometry), geometry.stride
     *kernel_size, c, k = w.shape
@@ -145,28 +151,29 @@ def phases_together(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array
     x = x.reshape(n, high, wide, s, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, high * s, wide * t, c)
     (top, _), (left, _) = geometry.padding
     x = x[:, top : top + height, left : left + width]
-    # No place of y reaches these rows: output_padding adds them, or the stride steps over them.
+    # No window covers the last rows and columns: output_padding adds them, or the stride skips them. Their
+    # gradient is 0.
     return jnp.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0)))
 
 
 def phases_apart(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """The input gradient as stride*stride convolutions: (N, OH, OW, K), (kH, kW, C, K) -> (N, H, W, C).
 
-    Each convolution makes one phase of x.
+    Each convolution computes one phase of x.
     """
-    # A phase that sees no part of the kernel would have nothing to convolve with.
+    # If the kernel were smaller than the stride, some phases would have no part of the kernel.
     assert all(k >= s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
-    (n, *places, _), channels, strides = y.shape, w.shape[2], geometry.stride
+    (n, *output_size, _), channels, strides = y.shape, w.shape[2], geometry.stride
     sizes = [-(-size // stride) for size, stride in zip(geometry.input_size, strides, strict=True)]
     w = w.transpose(0, 1, 3, 2)
 
     def part(axis: int, phase: int) -> tuple[slice, Pair]:
-        """The slice of the kernel that a phase sees along an axis, and the padding of y."""
+        """The slice of the kernel that belongs to a phase along an axis, and the padding of y."""
         stride = strides[axis]
         first, start = divmod(phase + geometry.padding[axis][0], stride)
-        seen = slice(start, None, stride)
-        taps = len(range(geometry.kernel_size[axis])[seen])
-        return seen, (taps - 1 - first, sizes[axis] - places[axis] + first)
+        taken = slice(start, None, stride)
+        taps = len(range(geometry.kernel_size[axis])[taken])
+        return taken, (taps - 1 - first, sizes[axis] - output_size[axis] + first)
 
     def phase(i: int, j: int) -> jax.Array:
         (rows, vertical), (columns, horizontal) = part(0, i), part(1, j)
@@ -182,7 +189,7 @@ def phases_apart(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 
 
 def patches(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """What the kernel sees at every place of the output: (N, H, W, C) -> (N, OH, OW, kH*kW*C)."""
+    """The window of x for every output pixel: (N, H, W, C) -> (N, OH, OW, kH*kW*C)."""
     x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
     pieces = [at_offset(x, offset, geometry.output_size, geometry) for offset in offsets(geometry)]
     return jnp.concatenate(pieces, axis=3)
@@ -197,7 +204,7 @@ def _area(size: Pair) -> int:
 
 
 def _whole_kernel(geometry: Geometry) -> Pair:
-    """The kernel's size, rounded up to whole strides."""
+    """The kernel's size, rounded up to a multiple of the stride."""
     rows, columns = (-(-k // s) * s for k, s in zip(geometry.kernel_size, geometry.stride, strict=True))
     return rows, columns
 

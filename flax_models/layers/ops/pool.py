@@ -15,7 +15,7 @@ from flax_models.layers.ops.windows import at_offset, fold, offsets
 
 
 class Windows(NamedTuple):
-    """The sizes and positions of pooling windows. Every size is (height, width)."""
+    """The sizes, strides and padding of pooling windows. Every size is (height, width)."""
 
     kernel_size: Pair
     stride: Pair
@@ -28,14 +28,14 @@ def max_pool2d(x: jax.Array, windows: Windows) -> jax.Array:
     """The maximum of each window: (N, H, W, C) -> (N, OH, OW, C).
 
     The gradient goes to the first maximum of each window in torch's order, row by row. On the CPU the maximum
-    of shifted slices is 3 to 6 times faster than XLA's window reduction. That reduction's own gradient
-    (select-and-scatter) leaves ties to the backend.
+    of shifted slices is 3 to 6 times faster than XLA's window reduction. The gradient of that reduction
+    (select-and-scatter) treats ties differently on different backends.
     """
     return reduce(jnp.maximum, _window_values(x, windows))
 
 
 def _window_values(x: jax.Array, windows: Windows) -> list[jax.Array]:
-    """x at every position of the window, row by row: arrays (N, OH, OW, C)."""
+    """x at every offset of the window, row by row: arrays (N, OH, OW, C)."""
     padded = jnp.pad(x, ((0, 0), *windows.padding, (0, 0)), constant_values=-jnp.inf)
     padded = lax.optimization_barrier(padded)
     size = _output_size(padded, windows)
@@ -59,7 +59,7 @@ def _max_pool2d_forward(x: jax.Array, windows: Windows):
 
 def _max_pool2d_backward(windows: Windows, saved: tuple[jax.Array, jax.Array], g: jax.Array):
     x, y = saved
-    first = jnp.full(y.shape, -1, jnp.int32)  # -1: no position, for a window of nan
+    first = jnp.full(y.shape, -1, jnp.int32)  # -1: no offset, for a window of nan
     for number, value in reversed([*enumerate(_window_values(x, windows))]):
         first = jnp.where(value == y, number, first)
     (top, bottom), (left, right) = windows.padding
@@ -75,23 +75,24 @@ max_pool2d.defvjp(_max_pool2d_forward, _max_pool2d_backward)
 
 
 def max_pool2d_indices(x: jax.Array, windows: Windows) -> jax.Array:
-    """The place of each maximum, row * W + column in x: (N, H, W, C) -> (N, OH, OW, C) of int32.
+    """The index of each maximum, row * W + column in x: (N, H, W, C) -> (N, OH, OW, C) of int32.
 
-    It is the first maximum, row by row, or the last nan if there is one, because torch scans windows so.
+    It is the first maximum, row by row, or the last nan if there is one, because this is how torch scans a
+    window.
     """
     _, height, width, _ = x.shape
     padding = ((0, 0), *windows.padding, (0, 0))
-    places = jnp.arange(height * width, dtype=jnp.int32).reshape(1, height, width, 1)
-    places = jnp.pad(places, padding, constant_values=-1)
+    pixels = jnp.arange(height * width, dtype=jnp.int32).reshape(1, height, width, 1)
+    pixels = jnp.pad(pixels, padding, constant_values=-1)
     padded = jnp.pad(x, padding, constant_values=-jnp.inf)
     output_size = _output_size(padded, windows)
     best, found = -jnp.inf, -1
     for offset in offsets(windows):
         value = at_offset(padded, offset, output_size, windows)
-        place = at_offset(places, offset, output_size, windows)
-        better = (place >= 0) & ((value > best) | jnp.isnan(value) | (found < 0))
-        best, found = jnp.where(better, value, best), jnp.where(better, place, found)
-    return cast(jax.Array, found)  # a window has at least one position
+        pixel = at_offset(pixels, offset, output_size, windows)
+        better = (pixel >= 0) & ((value > best) | jnp.isnan(value) | (found < 0))
+        best, found = jnp.where(better, value, best), jnp.where(better, pixel, found)
+    return cast(jax.Array, found)  # a window has at least one offset
 
 
 def sum_pool2d(x: jax.Array, windows: Windows) -> jax.Array:
@@ -106,10 +107,10 @@ def sum_pool2d(x: jax.Array, windows: Windows) -> jax.Array:
 def window_padding(
     sizes: Sequence[int], extents: Sequence[int], strides: Pair, paddings: Pair, ceil_mode: bool
 ) -> tuple[Pair, Pair]:
-    """((top, bottom), (left, right)): the padding at which windows of `extents` cover what torch's cover.
+    """((top, bottom), (left, right)): the padding with which the windows are the same as torch's.
 
-    The second number of a pair may differ from the first, in ceil_mode; see MaxPool2d. Errors: ValueError for
-    input smaller than the window.
+    extents: the sizes of the windows, with dilation. In ceil_mode the second number of a pair may be larger
+    than the first; see MaxPool2d. Errors: ValueError for input smaller than the window.
     """
     padding = []
     for size, extent, stride, low in zip(sizes, extents, strides, paddings, strict=True):
@@ -127,7 +128,7 @@ def window_padding(
 
 
 def window_counts(sizes: Sequence[int], windows: Windows, counted_padding: Pair) -> np.ndarray:
-    """The number of places of each window that lie in the image or its counted padding: (OH, OW)."""
+    """The number of pixels of each window that are in the image or its counted padding: (OH, OW)."""
     axes = []
     for size, kernel, stride, (low, high), counted in zip(
         sizes, windows.kernel_size, windows.stride, windows.padding, counted_padding, strict=True

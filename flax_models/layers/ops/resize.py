@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from flax_models.layers.ops.dtypes import at_least_float32
+
 
 def resize(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
     """x times both matrices: (N, H, W, C), (OH, H), (OW, W) -> (N, OH, OW, C), in float32 at least."""
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = at_least_float32(x.dtype)
     y = x.astype(dtype)
     for equation, weights in (("oh,nhwc->nowc", rows), ("pw,nowc->nopc", columns)):
         y = jnp.einsum(equation, jnp.asarray(weights, dtype), y, precision=lax.Precision.HIGHEST)
@@ -45,7 +47,7 @@ def nearest_source(size: int, output: int, scale: float | None) -> np.ndarray:
 
 
 def take(x: jax.Array, source: np.ndarray, axis: int) -> jax.Array:
-    """x at the places `source` of an axis. Whole repeats are a broadcast, whose gradient is a plain sum."""
+    """x at the indices `source` of an axis. Whole repeats are a broadcast, whose gradient is a plain sum."""
     repeats, rest = divmod(len(source), x.shape[axis])
     if not rest and np.array_equal(source, np.arange(len(source)) // repeats):
         return jnp.repeat(x, repeats, axis)

@@ -32,7 +32,7 @@ def channels_last(x: jax.Array) -> jax.Array:
 
 
 def channels_last_axis(dim: int, x: jax.Array) -> int:
-    """The axis of x, (N, ..., C), that torch numbers `dim` in (N, C, ...). ValueError where there is none."""
+    """The axis of x, (N, ..., C), that torch numbers `dim` in (N, C, ...). ValueError if there is none."""
     if not -x.ndim <= dim < x.ndim:
         raise ValueError(f"dim={dim} is not an axis of shape {x.shape}")
     dim %= x.ndim

@@ -1,4 +1,4 @@
-"""The positions of a sliding window, one at a time, for pooling and for convolutions as matrix products."""
+"""The offsets in a sliding window, one at a time, for pooling and for convolutions as matrix products."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +24,13 @@ class SlidingWindow(Protocol):
 
 
 def offsets(window: SlidingWindow) -> Iterator[Pair]:
-    """The positions in the window, row by row: (0, 0), (0, 1), ..."""
+    """The offsets in the window, row by row: (0, 0), (0, 1), ..."""
     height, width = window.kernel_size
     return product(range(height), range(width))
 
 
 def at_offset(x: jax.Array, offset: Pair, output_size: Pair, window: SlidingWindow) -> jax.Array:
-    """The value at one position of every window: padded x (N, H, W, C) -> (N, OH, OW, C)."""
+    """The value at one offset of every window: padded x (N, H, W, C) -> (N, OH, OW, C)."""
     start = [o * d for o, d in zip(offset, window.dilation, strict=True)]
     limit = [s + (n - 1) * t + 1 for s, n, t in zip(start, output_size, window.stride, strict=True)]
     n, _, _, c = x.shape
@@ -40,7 +40,7 @@ def at_offset(x: jax.Array, offset: Pair, output_size: Pair, window: SlidingWind
 def from_offset(g: jax.Array, offset: Pair, padded_size: Sequence[int], window: SlidingWindow) -> jax.Array:
     """The transpose of at_offset at stride 1: (N, OH, OW, C) -> (N, *padded_size, C).
 
-    Every window's value goes back to its place in the padded x; all other places are zero.
+    Every window's value goes back to its pixel in the padded x; all other pixels are zero.
     """
     padding = []
     for o, d, n, size in zip(offset, window.dilation, g.shape[1:3], padded_size, strict=True):
@@ -52,15 +52,16 @@ def fold(
     term: Callable[..., jax.Array], arrays: Sequence[jax.Array], padded_size: Sequence[int],
     window: SlidingWindow,
 ) -> jax.Array:  # fmt: skip
-    """The sum of all windows' values at their places in the padded x: (N, *padded_size, C).
+    """The sum of all windows' values at their pixels in the padded x: (N, *padded_size, C).
 
-    arrays: one or more arrays (N, OH, OW, ...). term(number, *shifted) returns what position `number` of the
-    window adds. `shifted` are the arrays, moved to the places that this position covers; beyond the outermost
-    windows they are zero.
+    arrays: one or more arrays (N, OH, OW, ...). term(number, *shifted) returns the values that offset
+    `number` of the window adds to x. `shifted` are the arrays, shifted to the pixels that the window covers
+    with this offset. Outside of the outermost windows they are zero.
 
-    The positions that have the same remainder by the stride form one phase of the result. Each phase is
-    summed separately, and the phases are interleaved at the end. (XLA's CPU backend is 5 to 10 times slower
-    when zeros are padded between the values of each position and the results are added.)
+    The offsets that have the same remainder when they are divided by the stride form one phase of the result.
+    Each phase is summed separately, and the phases are interleaved at the end. The alternative is to insert
+    zeros between the values of each offset and to add the results. On XLA's CPU backend it is 5 to 10 times
+    slower.
     """
     size = [-(-n // s) for n, s in zip(padded_size, window.stride, strict=True)]  # of one phase
     phases: defaultdict[Pair, list[tuple[int, Pair]]] = defaultdict(list)

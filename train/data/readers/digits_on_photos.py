@@ -15,7 +15,7 @@ from train.data.readers.embedded import EmbeddedImages, Example
 from train.data.readers.photos import draw_patches, regions
 
 SIZE = 32
-COPIES = 4  # images of every digit, each with another patch and another colour
+COPIES = 4  # number of images per digit, each with a different patch and colour
 # A pixel of a digit is visible if its lightness (0 to 255) differs by at least MIN_CONTRAST from that of the
 # patch. At least the fraction MIN_AREA of a digit's area should be visible.
 MIN_CONTRAST, MIN_AREA = 70, 0.85

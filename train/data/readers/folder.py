@@ -41,11 +41,11 @@ class ImageFiles(ImageSource):
 
 
 def read_folder(request: ReadRequest) -> Data:
-    """The images as sources that decode on access; the classes are the folders' names, sorted.
+    """Data whose images are decoded when they are accessed; the classes are the folders' names, sorted.
 
-    The shape of the sources is the common shape of all files, or None where they differ.
-    Errors: ValueError for another layout of the folder, and for files that are not images; the message names
-    the first five with the reasons, and counts them.
+    The shape of the sources is the common shape of all files, or None if the shapes differ.
+    Errors: ValueError for any other layout of the folder, and for files that are not images; the message
+    names the first five with the reasons, and counts them.
     """
     root = Path(request.argument)
     if not root.is_dir():
@@ -91,7 +91,7 @@ def _classes(root: Path) -> dict[str, list[Path]]:
 
 
 def check_images(files: Iterable[Path]) -> Shape | None:
-    """The common shape of all files, None where they differ. ValueError for files that are not images."""
+    """The common shape of all files, None if they differ. ValueError for files that are not images."""
     files = list(files)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results = list(threads.map(_shape_or_fault, files))

@@ -19,7 +19,7 @@ from train.data.sources import Arrays, Data, read_source
 
 
 def digits_to_photos(request: ReadRequest) -> Data:
-    """White digits (a) and coloured digits on photographs (b), of the same size and at the same position."""
+    """White digits (a) and coloured digits on photographs (b), of the same size and on the same pixels."""
     shape, fit = _required_shape(request), request.fit
     plain = _read_splits("digits", request.data_dir, find_dataset("digits_on_photos").shape, "crop")
     colour = _read_splits("digits_on_photos", request.data_dir, shape, fit)
@@ -31,7 +31,10 @@ def digits_to_photos(request: ReadRequest) -> Data:
 
 
 def photo_patches(request: ReadRequest) -> Data:
-    """Patches of the photographs of a temple (a) and of a dahlia (b), with the shorter side of the shape."""
+    """Patches of the photographs of a temple (a) and of a dahlia (b).
+
+    The side of a patch is the shorter side of the requested shape.
+    """
     shape = _required_shape(request)
     train, test = (
         _repeat_shorter(*(split["image"][split["label"] == label] for label in (0, 1)))
@@ -49,9 +52,9 @@ def _read_splits(name: str, data_dir: Path, shape: Shape | None, fit: Fit) -> li
 def read_folders(request: ReadRequest) -> Data:
     """`folders:A,B`: the images in two folders, either directly in each, or split into train/ and test/.
 
-    Of files directly in a folder, every tenth by name is for testing. There is no test split where a domain
-    has no image for it.
-    Errors: ValueError for another layout of a folder, for files that are not images (the message names the
+    Of files directly in a folder, every tenth by name is for testing. If one domain has no test image, there
+    is no test split.
+    Errors: ValueError for any other layout of a folder, for files that are not images (the message names the
     first five with the reasons), and for images that do not fit into memory.
     """
     shape = _required_shape(request)
@@ -104,7 +107,7 @@ def _read_images(a: list[Path], b: list[Path], request: ReadRequest, shape: Shap
 
 
 def _required_shape(request: ReadRequest) -> Shape:
-    """The shape of the images, which is the same for both domains. Errors: ValueError where there is none."""
+    """The shape of the images, which is the same for both domains. Errors: ValueError if there is none."""
     if request.shape is None:
         raise ValueError(f"the images of {request.name} have no common size: give --image-size")
     return request.shape

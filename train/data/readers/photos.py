@@ -60,7 +60,7 @@ def regions(split: str) -> list[np.ndarray]:
 
 
 def draw_patches(region: np.ndarray, size: int, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """`count` patches (size, size, 3) of a region, at random positions that all differ."""
+    """`count` patches (size, size, 3) of a region, from random top left pixels that all differ."""
     height, width = (side - size + 1 for side in region.shape[:2])
     for position in rng.choice(height * width, count, replace=False):
         top, left = divmod(position, width)

@@ -1,7 +1,8 @@
-"""Data sets in TFDS's ArrayRecord files: embedded ones, which are prepared on first use, and upstream ones.
+"""Reads data sets from TFDS's ArrayRecord files.
 
-Reading needs no TensorFlow: `as_data_source` deserialises without it, and PIL decodes the images here. Only
-preparing an upstream set needs TensorFlow; the extra `[tfds]` installs it.
+An embedded set is prepared on first use; an upstream set is downloaded by TFDS. Reading needs no TensorFlow:
+`as_data_source` deserialises without it, and PIL decodes the images here. Only preparing an upstream set
+needs TensorFlow; the extra `[tfds]` installs it.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from train.data.sources import Data, read_source
 class Records(ImageSource):
     """One split of a prepared set. Each process opens the files itself.
 
-    directory: of the prepared set. split: a slice in TFDS's notation.
+    directory: the directory of the prepared set. split: a slice in TFDS's notation.
     """
 
     directory: str
@@ -55,7 +56,7 @@ class Records(ImageSource):
 
 
 def read_records(request: ReadRequest) -> Data:
-    """The splits of a set that has a builder: arrays where its images have one shape, sources otherwise.
+    """The splits of a set that has a builder: arrays if its images have one shape, sources otherwise.
 
     Errors: ValueError for a set that is not prepared and cannot be prepared; the message says what to
     install, or which embedded set to use.
@@ -143,7 +144,7 @@ def _upstream_builder(name: str, dataset: Dataset, data_dir: Path) -> Any:
 
 
 def _check_network(homepage: str) -> None:
-    """OSError at once where no host name can be resolved; TFDS itself would retry for minutes."""
+    """Raises OSError at once if no host name can be resolved; TFDS itself would retry for minutes."""
     import socket
     from urllib.parse import urlsplit
 

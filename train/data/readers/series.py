@@ -1,11 +1,11 @@
 """Time series to forecast: one scaled sequence, whose first part is for training and the rest for testing.
 
     train  {"series": (1, T)}                    the first 70 %
-    test   {"series": (1, T'), "held": (1,)}     all values; those from the position `held` on are tested
+    test   {"series": (1, T'), "held": (1,)}     all values; those from the index `held` on are tested
 
-The test split includes the values to train on, because a forecast starts from the values before it. Values
-are float32, divided by the range of the series. `meta` has the raw values ("series"), the range ("scale") and
-"held".
+The test split also contains the training values, because the first test predictions need the values before
+them. Values are float32, divided by the range of the series. `meta` has the raw values ("series"), the range
+("scale") and "held".
 """
 
 from pathlib import Path

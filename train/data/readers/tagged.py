@@ -1,11 +1,12 @@
 """Sentences with a tag for every word, as padded arrays of N sentences of at most L words of C characters.
 
-    words       (N, L) int32      indices into meta["vocabulary"]; its length for unknown words and padding
+    words       (N, L) int32      indices into meta["vocabulary"]
     characters  (N, L, C) int32   a is 0, z is 25; 26 for other characters and padding
     lengths     (N, L) int32      the number of characters of each word; 1 for padding
     tags        (N, L) int32      indices into meta["tags"]; NO_TAG for padding
 
-Words are converted to lower case.
+In `words`, the length of the vocabulary stands for unknown words and padding. Words are converted to lower
+case.
 """
 
 import string

@@ -1,4 +1,4 @@
-"""The array code of the image transforms: one function per name of TRANSFORMS, inside jit.
+"""Implements the image transforms: one function for each name in TRANSFORMS, called inside jit.
 
 Every function takes images (N, H, W, C) in floats, a key and the parsed arguments, and returns the
 transformed images. Its random numbers are independent for each image. They are float32 or int32 for images of
@@ -21,7 +21,7 @@ from train.data.transforms.syntax import ParsedTransform
 from train.data.transforms.table import Transforms, resized_shape
 
 LUMINANCE = (0.2989, 0.587, 0.114)  # torchvision's weights for tensors, from ITU-R 601-2
-RATIO = (3 / 4, 4 / 3)  # the bounds of width / height of random resized crops
+ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)  # the bounds of width / height of random resized crops
 MAX_TRIES = 10  # boxes drawn for each random resized crop
 
 
@@ -29,7 +29,7 @@ def apply_transforms(transforms: Transforms, images: jax.Array, key: jax.Array) 
     """The transformed images (N, H', W', C'), in the dtype of the images.
 
     images: (N, H, W, C), floats in [0, 1]. Every image has its own random numbers. They depend on the key and
-    on the position of the transform, not on the dtype, and not on whether the call runs inside jit.
+    on the index of the transform, not on the dtype, and not on whether the call runs inside jit.
     Errors: ValueError for images of a shape that a transform does not take.
     """
     return _apply(transforms.steps, images, key)
@@ -55,10 +55,13 @@ def _shape_of(images: jax.Array) -> Shape:
 def fusion_barrier(x: jax.Array) -> jax.Array:
     """x unchanged, in a form that the compiler does not fuse with the operations around it.
 
-    XLA and LLVM fuse a product with the sum that follows it (one rounding instead of two) and with constants,
-    within a transform, between transforms, and with the caller's x / 255. Inside jit the bits would then
-    differ from those outside. On a CPU both compilers remove an optimization barrier. They also remove a
-    maximum with 0, because a uint8 is never negative. They cannot bound x from above, so this minimum stays.
+    XLA and LLVM fuse a product with the sum that follows it, which gives one rounding instead of two. They
+    also fuse products with constants. They do this within a transform, between transforms, and with the
+    caller's x / 255. The bits inside jit would then differ from the bits outside.
+
+    An optimization barrier does not help: on a CPU both compilers remove it. They also remove a maximum with
+    0, because a uint8 is never negative. They do not know an upper bound of x, so they do not remove this
+    minimum.
     """
     return jnp.minimum(x, jnp.finfo(x.dtype).max / 2)
 
@@ -87,9 +90,9 @@ def random_resized_crop(
 def interpolation(xp: Any, start: Any, length: Any, full: int, size: int, dtype: Any = np.float64) -> Any:
     """The matrix (..., size, full) that resizes the pixels from start to start + length to `size` pixels.
 
-    xp: numpy or jax.numpy. start, length: integers of shape (...). full: the number of input pixels.
-    The weights of an output pixel are a triangle around its position. The triangle is two input pixels wide
-    or, when the image shrinks, two output pixels wide. Weights outside of start to start + length are 0.
+    xp: numpy or jax.numpy. start, length: integers of shape (...). full: the number of input pixels. The
+    weights of an output pixel are a triangle around its centre. The triangle is two input pixels wide or,
+    when the image shrinks, two output pixels wide. Weights outside of start to start + length are 0.
     Distances are fractions of integers, so their only rounding is that of one division.
     """
     start, length = (xp.asarray(value)[..., None, None] for value in (start, length))
@@ -119,20 +122,23 @@ def _draw_boxes(
     """Top, left, height and width of random resized crops, each (count,) int32.
 
     A crop is the first of ten random boxes that fits into the image. If none fits, it is the largest central
-    box whose ratio is allowed.
+    box whose aspect ratio is allowed.
     """
     height, width = shape
     area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
     tries = (count, MAX_TRIES)
     area = height * width * jax.random.uniform(area_key, tries, jnp.float32, low, high)
-    bounds = math.log(RATIO[0]), math.log(RATIO[1])
+    bounds = math.log(ASPECT_RATIO_RANGE[0]), math.log(ASPECT_RATIO_RANGE[1])
     ratio = jnp.exp(jax.random.uniform(ratio_key, tries, jnp.float32, *bounds))
     heights = jnp.round(jnp.sqrt(area / ratio)).astype(jnp.int32)
     widths = jnp.round(jnp.sqrt(area * ratio)).astype(jnp.int32)
     fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
     first = jnp.argmax(fits, axis=1, keepdims=True)
     found = fits.any(axis=1)
-    largest = min(height, round(width / RATIO[0])), min(width, round(height * RATIO[1]))
+    largest = (
+        min(height, round(width / ASPECT_RATIO_RANGE[0])),
+        min(width, round(height * ASPECT_RATIO_RANGE[1])),
+    )
     box_height = jnp.where(found, jnp.take_along_axis(heights, first, 1)[:, 0], largest[0])
     box_width = jnp.where(found, jnp.take_along_axis(widths, first, 1)[:, 0], largest[1])
     top = _draw_below(top_key, count, height - box_height + 1)
@@ -208,8 +214,8 @@ def _cos_and_sin(degrees: float) -> tuple[float, float]:
 def rotate(images: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
     """The images, each rotated about its centre, counter-clockwise, by the angle of its cosine and sine (N,).
 
-    An output pixel takes the value of the nearest input pixel; halves round to even. It is 0 where that pixel
-    is outside of the image.
+    An output pixel takes the value of the nearest input pixel; halves round to even. It is 0 if that pixel is
+    outside of the image.
     """
     count, height, width, channels = images.shape
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2)

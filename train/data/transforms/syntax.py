@@ -12,9 +12,9 @@ from train.lookup import look_up
 class TransformKind(NamedTuple):
     """A transform or preprocessing step that a user can name.
 
-    syntax: how it is written. about: one line for --list. read: the strings between the colons -> the
-    arguments; ValueError for bad ones. output_shape: the (H, W, C) of an image and the arguments -> the shape
-    of the result.
+    syntax: how it is written. about: one line for --list. read: a function from the strings between the
+    colons to the arguments; it raises ValueError for bad ones. output_shape: a function from the (H, W, C) of
+    an image and the arguments to the shape of the result.
     """
 
     syntax: str
@@ -50,19 +50,19 @@ def parse_step(table: Mapping[str, TransformKind], text: str, what: str) -> Pars
 
 
 def read_integer(text: str, least: int = 0) -> int:
-    """An integer that is at least `least`. Errors: ValueError for another text."""
+    """An integer that is at least `least`. Errors: ValueError for any other text."""
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise ValueError(f"{text!r} is not an integer of at least {least}")
     return int(text)
 
 
 def read_size(text: str) -> int:
-    """An integer that is at least 1. Errors: ValueError for another text."""
+    """An integer that is at least 1. Errors: ValueError for any other text."""
     return read_integer(text, 1)
 
 
 def read_number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number in [low, high]. Errors: ValueError for another text."""
+    """A finite number in [low, high]. Errors: ValueError for any other text."""
     try:
         value = float(text)
     except ValueError:
@@ -74,5 +74,5 @@ def read_number(text: str, low: float = -math.inf, high: float = math.inf) -> fl
 
 
 def read_numbers(text: str) -> tuple[float, ...]:
-    """The finite numbers of "A,B,...". Errors: ValueError for another text."""
+    """The finite numbers of "A,B,...". Errors: ValueError for any other text."""
     return tuple(read_number(part) for part in text.split(","))

@@ -1,6 +1,6 @@
 """TRANSFORMS: image transforms by name, with torchvision's names and meaning, such as "random_crop:32:4".
 
-A recipe has its transforms as strings, because recipe.json and the command line hold them so. This module
+A recipe has its transforms as strings, because recipe.json and the command line contain strings. This module
 parses and checks them and computes the shapes of their results, without jax. `ops` applies them.
 """
 
@@ -26,7 +26,7 @@ class Transforms:
     steps: tuple[ParsedTransform, ...] = ()
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape (H, W, C) of a transformed image. ValueError where an image of `shape` does not fit."""
+        """The shape (H, W, C) of a transformed image. ValueError if an image of `shape` does not fit."""
         for step in self.steps:
             shape = TRANSFORMS[step.name].output_shape(shape, *step.arguments)
         return shape
@@ -80,29 +80,29 @@ def resized_shape(shape: Shape, height: int, width: int | None = None) -> Shape:
     return height, width, channels
 
 
-def _square(shape: Shape, size: int, *_) -> Shape:
+def _square_shape(shape: Shape, size: int, *_) -> Shape:
     return size, size, shape[2]
 
 
-def _padded(shape: Shape, padding: int) -> Shape:
+def _padded_shape(shape: Shape, padding: int) -> Shape:
     return shape[0] + 2 * padding, shape[1] + 2 * padding, shape[2]
 
 
-def _random_cropped(shape: Shape, size: int, padding: int) -> Shape:
-    height, width, channels = _padded(shape, padding)
+def _random_cropped_shape(shape: Shape, size: int, padding: int) -> Shape:
+    height, width, channels = _padded_shape(shape, padding)
     if size > min(height, width):
         raise ValueError(f"random_crop:{size} is larger than the image, {height}x{width} with the padding")
     return size, size, channels
 
 
-def _normalized(shape: Shape, mean: tuple, std: tuple) -> Shape:
+def _normalized_shape(shape: Shape, mean: tuple, std: tuple) -> Shape:
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, shape[2]):
             raise ValueError(f"normalize has {len(values)} values of {name} for {shape[2]} channels")
     return shape
 
 
-def _grayscaled(shape: Shape, channels: int) -> Shape:
+def _grayscaled_shape(shape: Shape, channels: int) -> Shape:
     if shape[2] not in (1, 3):
         raise ValueError(f"grayscale takes images of 1 or 3 channels, got {shape[2]}")
     return *shape[:2], channels
@@ -114,18 +114,19 @@ TRANSFORMS: dict[str, TransformKind] = {
         _read_resize, resized_shape),
     "center_crop": TransformKind("center_crop:SIZE",
         "crop the central SIZE x SIZE; pad smaller images with zeros",
-        lambda size: (read_size(size),), _square),
+        lambda size: (read_size(size),), _square_shape),
     "random_crop": TransformKind("random_crop:SIZE[:PADDING]",
-        "crop SIZE x SIZE at a random position, after PADDING zeros on every side",
-        _read_random_crop, _random_cropped),
+        "crop a random SIZE x SIZE, after PADDING zeros on every side",
+        _read_random_crop, _random_cropped_shape),
     "random_horizontal_flip": TransformKind("random_horizontal_flip[:P]",
         "swap left and right with probability P, by default 0.5", _read_flip),
     "random_vertical_flip": TransformKind("random_vertical_flip[:P]",
         "swap top and bottom with probability P, by default 0.5", _read_flip),
     "random_resized_crop": TransformKind("random_resized_crop:SIZE[:SCALE_LOW[:SCALE_HIGH]]",
         "crop a random part of the area, by default 0.08 to 1, of ratio 3/4 to 4/3; resize it to SIZE x SIZE",
-        _read_crop_scale, _square),
-    "pad": TransformKind("pad:N", "pad with N zeros on every side", lambda n: (read_integer(n),), _padded),
+        _read_crop_scale, _square_shape),
+    "pad": TransformKind("pad:N", "pad with N zeros on every side",
+        lambda n: (read_integer(n),), _padded_shape),
     "random_rotation": TransformKind("random_rotation:DEGREES",
         "rotate by a random angle from -DEGREES to DEGREES; nearest pixel",
         lambda degrees: (read_number(degrees, 0),)),
@@ -133,7 +134,8 @@ TRANSFORMS: dict[str, TransformKind] = {
         "rotate by one of these angles in degrees, counter-clockwise; nearest pixel",
         lambda angles: (read_numbers(angles),)),
     "normalize": TransformKind("normalize:MEAN:STD",
-        "(x - MEAN) / STD, each one number or one per channel: A,B,C", _read_normalize, _normalized),
+        "(x - MEAN) / STD, each one number or one per channel: A,B,C", _read_normalize, _normalized_shape),
     "grayscale": TransformKind("grayscale[:CHANNELS]",
-        "replace the colours by the luminance, on 1 channel or repeated on 3", _read_grayscale, _grayscaled),
+        "replace the colours by the luminance, on 1 channel or repeated on 3",
+        _read_grayscale, _grayscaled_shape),
 }  # fmt: skip

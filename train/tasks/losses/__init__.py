@@ -1,1 +1,1 @@
-"""The losses of the tasks, with torch's exact meaning; their twins stand in `torch_models/steps/`."""
+"""The losses of the tasks, with torch's exact meaning; their twins are in `torch_models/steps/`."""

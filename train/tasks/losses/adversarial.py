@@ -1,4 +1,4 @@
-"""The losses of adversarial training; their twins stand in `torch_models/steps/gan.py`.
+"""The losses of adversarial training; their twins are in `torch_models/steps/gan.py`.
 
 A row of LOSSES is a pair (discriminator loss, generator loss). The discriminator loss is a function of the
 discriminator's outputs for real and for generated examples, (N, 1) each; the generator loss is a function of
@@ -62,7 +62,10 @@ def least_squares_generator_loss(fake: jax.Array) -> jax.Array:
 
 
 def wasserstein_discriminator_loss(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """D(G(z)) - D(x), of a critic without bounds. Arjovsky, Chintala & Bottou, "Wasserstein GAN" (2017)."""
+    """D(G(z)) - D(x), for a critic with unbounded output.
+
+    Arjovsky, Chintala & Bottou, "Wasserstein GAN" (2017).
+    """
     return fake.mean() - real.mean()
 
 
@@ -84,7 +87,9 @@ LOSSES = {
 def gradient_penalty(
     discriminator: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, mix: jax.Array
 ) -> jax.Array:
-    """mean((|dD/dx| - 1)^2): the distance of the discriminator's gradient norm from 1.
+    """The squared distance between the discriminator's gradient norm and 1 (the mean over the batch).
+
+    It is mean((|dD/dx| - 1)^2).
 
     discriminator: (N, ...) -> (N, 1). The gradient is taken at mix * real + (1 - mix) * fake, with mix (N,)
     in [0, 1]. Gulrajani et al., "Improved Training of Wasserstein GANs" (2017).

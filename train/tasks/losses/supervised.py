@@ -1,7 +1,7 @@
-"""torch.nn's losses, exactly: one value per example, which a task averages or sums.
+"""Losses with exactly the values of torch.nn's losses: one value per example, which a task averages or sums.
 
 Each takes the outputs of the model and the targets, both with the batch axis first, and returns (N,). Their
-twins stand in `torch_models/steps/`.
+twins are in `torch_models/steps/`.
 """
 
 from collections.abc import Callable
@@ -29,19 +29,19 @@ def nll(log_probabilities: jax.Array, labels: jax.Array) -> jax.Array:
 def bce(probabilities: jax.Array, targets: jax.Array) -> jax.Array:
     """-y log p - (1 - y) log(1 - p), the mean over an example's values: (N, ...) twice -> (N,)."""
     _check_targets(probabilities, targets)
-    return _over_examples(binary_cross_entropy(probabilities, targets.astype(probabilities.dtype)), jnp.mean)
+    return _reduce_each_example(binary_cross_entropy(probabilities, targets.astype(probabilities.dtype)), jnp.mean)
 
 
 def mse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The squared error, the mean over an example's values: (N, ...) twice -> (N,)."""
     _check_targets(outputs, targets)
-    return _over_examples(jnp.square(outputs - targets), jnp.mean)
+    return _reduce_each_example(jnp.square(outputs - targets), jnp.mean)
 
 
 def sse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """The squared error, the sum over an example's values: (N, ...) twice -> (N,)."""
     _check_targets(outputs, targets)
-    return _over_examples(jnp.square(outputs - targets), jnp.sum)
+    return _reduce_each_example(jnp.square(outputs - targets), jnp.sum)
 
 
 @jax.custom_jvp
@@ -63,7 +63,7 @@ def predicted_class(outputs: jax.Array) -> jax.Array:
     return outputs[..., 0] >= 0.5 if outputs.shape[-1] == 1 else outputs.argmax(-1)
 
 
-def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+def is_correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     """Whether the predicted class of an example is its label: (N,) bool."""
     if outputs.shape[-1] == 1:
         return predicted_class(outputs) == (labels >= 0.5).reshape(-1)
@@ -71,7 +71,7 @@ def correct(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _check_targets(outputs: jax.Array, targets: jax.Array) -> None:
-    """ValueError for targets of another shape, which would broadcast."""
+    """ValueError for targets of any other shape than the outputs, which would broadcast."""
     if outputs.shape != targets.shape:
         raise ValueError(f"the outputs have the shape {outputs.shape}, and the targets {targets.shape}")
 
@@ -85,7 +85,7 @@ def _check_labels(outputs: jax.Array, labels: jax.Array) -> None:
         )
 
 
-def _over_examples(values: jax.Array, reduce: Callable[..., jax.Array]) -> jax.Array:
+def _reduce_each_example(values: jax.Array, reduce: Callable[..., jax.Array]) -> jax.Array:
     return reduce(values.reshape(values.shape[0], -1), axis=1)
 
 

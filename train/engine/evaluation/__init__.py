@@ -1,0 +1,1 @@
+"""The evaluation of trained runs, and the reports on trained runs."""

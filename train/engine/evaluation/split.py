@@ -1,0 +1,66 @@
+"""A task's metrics over a whole split, and the report on them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from train.data.feeds import IN_MEMORY_LIMIT
+from train.data.sources import Arrays, Data, Generated, Source, read_source, split_batches, split_size
+from train.engine.devices import compiler_options
+from train.engine.evaluation.report import MetricsReport
+from train.tasks.contract import Batch, Task
+from train.tasks.state import TrainState
+
+INFERENCE_BATCH_SIZE = 256
+"""The most examples in one call of a model outside training."""
+
+
+class SplitEvaluator:
+    """A function of a state: {"test_loss": ..., "test_accuracy": ...}, the means over a split's examples.
+
+    split: {name: (N, ...)} arrays, or a Source of single examples. batch_size: the batch size of the recipe.
+    All examples have the same weight, also those of a smaller last batch.
+    """
+
+    def __init__(self, task: Task, split: Arrays | Source, batch_size: int):
+        if isinstance(split, Source) and split.nbytes <= IN_MEMORY_LIMIT:
+            split = read_source(split, len(split))
+        self.split, self.batch_size = split, max(1, min(batch_size, INFERENCE_BATCH_SIZE))
+
+        def sums(state: TrainState, batch: Batch) -> Batch:
+            return task.evaluate(state, task.prepare_test(batch))
+
+        self._sums = jax.jit(sums, compiler_options=compiler_options())
+        self._in_memory: Any = jax.tree.map(jax.numpy.asarray, split) if isinstance(split, dict) else None
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        totals: dict[str, Any] = {}
+        for batch in self._batches():
+            for name, value in self._sums(state, batch).items():
+                totals[name] = totals.get(name, 0.0) + value
+        size = split_size(self.split)
+        return {f"test_{name}": float(value) / size for name, value in totals.items()}
+
+    def _batches(self) -> Iterator[Any]:
+        return split_batches(self._in_memory or self.split, self.batch_size)
+
+
+def evaluated_split(data: Data) -> tuple[str, Arrays | Source]:
+    """(name, split): the test split, or the training split of a data set that has no test split.
+
+    Errors: ValueError for data that is generated, which has no split.
+    """
+    if data.test is not None:
+        return "test", data.test
+    if isinstance(data.train, Generated):
+        raise ValueError("the data is generated in every step, so there is no split to evaluate")
+    return "training", data.train
+
+
+def evaluate_metrics(task: Task, state: TrainState, data: Data) -> MetricsReport:
+    """The metrics of the task on the evaluated split."""
+    name, split = evaluated_split(data)
+    means = SplitEvaluator(task, split, INFERENCE_BATCH_SIZE)(state)
+    values = {metric.removeprefix("test_"): value for metric, value in means.items()}
+    return MetricsReport(name, {**values, **task.derived(values)})
