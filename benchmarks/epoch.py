@@ -4,10 +4,10 @@ It is for models whose steps are so small that the loop takes most of the time. 
 `train.run`: one dispatch takes as many steps as the recipe's interval of metrics allows, and gathers its
 batches on the device. The torch loop calls the reference step, eagerly, on the batches of the first epoch.
 These are tensors already. In the first epoch both loops take the same batches in the same order; in later
-epochs the Flax loop shuffles again and the torch loop does not. The torch loop runs once with all of torch's
+epochs the torch loop repeats these batches. The torch loop runs once with all of torch's
 threads and once with one, which is faster for small steps. All run in float32, from the same weights, in one
-process, interleaved. The last column is the shorter of torch's times divided by Flax's time: above 1, Flax is
-faster.
+process, interleaved. The last column is Flax's rate divided by the higher of torch's two rates: above 1,
+Flax is faster.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ MODELS = (
 )  # fmt: skip
 COLUMNS = (
     "model", "steps per epoch", "steps per dispatch", "Flax epochs/s", "torch epochs/s", "torch, 1 thread",
-    "best torch / Flax",
+    "Flax / best torch",
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class Row:
-    """The times of `steps` steps, those of one dispatch. steps_per_pass: the steps of an epoch."""
+    """The times of `steps` steps, those of one dispatch. steps_per_pass: the number of steps of an epoch."""
 
     model: str
     device: str
@@ -79,7 +79,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """The shorter of torch's times divided by Flax's."""
+        """Flax's rate divided by the higher of torch's rates."""
         return min(self.torch.median, self.torch_one_thread.median) / self.flax.median
 
     @property

@@ -16,7 +16,7 @@ class Example:
 
     shape: without the batch axis, channels last. low, high: the bounds of uniform random values; if both are
     ints, the values are integers below `high`. A length in `shape`, or `high`, may be the name of an option
-    of the model, whose value it then is; `of` replaces such names. batch_axis: the index of the batch axis.
+    of the model; `of` replaces the name by the option's value. batch_axis: the index of the batch axis.
     elastic: the axes of `shape` whose length may vary, such as time.
     """
 
@@ -189,8 +189,8 @@ def find_twin(model: str, options: Mapping[str, Any] | None = None) -> Twin:
     """
     if ":" in model:
         raise ValueError(
-            f"{model} has no twin in the catalogue; convert.to_torch(run.model, torch_module) converts it into "
-            "your torch module"
+            f"{model} has no twin in the catalogue; "
+            "convert.to_torch(run.model, torch_module) converts it into your torch module"
         )
     twin = look_up(TWINS, model, "model")
     known = {**model_options(model), **(options or {})}

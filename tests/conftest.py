@@ -12,6 +12,8 @@ import torch
 from hypothesis import HealthCheck, Phase
 
 from convert.twins import TWINS
+from tests.pairs import quicken
+from train.optim import Adam
 from train.recipes import RECIPES
 
 # On tensors as small as these a second thread only waits, and waits busily.
@@ -25,7 +27,7 @@ EVERYDAY = {
 MODELS = [pytest.param(name, marks=[] if name in EVERYDAY else pytest.mark.heavy, id=name) for name in TWINS]
 """The models of the catalogue as parameters of a test."""
 # How many cases a property test draws in each tier.
-EXAMPLES = {"everyday": 15, "full": 60}
+EXAMPLES = {"everyday": 12, "full": 60}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,6 +64,12 @@ def strict_promotion(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
+def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons, certificates and training steps compile without XLA's optimisation."""
+    quicken(monkeypatch)
+
+
+@pytest.fixture
 def float64() -> Any:
     """jax in float64, with the highest matmul precision."""
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
@@ -80,11 +88,19 @@ def tiny_recipe(model: str = "dcgan", **fields: Any) -> Any:
     return dataclasses.replace(RECIPES[model], **{**small, **fields})
 
 
+def trained_recipe() -> Any:
+    """The recipe of `trained_run`."""
+    adam = Adam(lr=2e-4, betas=(0.5, 0.999))
+    return tiny_recipe("mlp_gan", generator_optimizer=adam, discriminator_optimizer=adam)
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
-    """The folder of a finished tiny run of dcgan."""
+    """The folder of a finished tiny run of mlp_gan: two optimizers with moments, and batch statistics."""
     from train.engine.loop import train
 
-    workdir = tmp_path_factory.mktemp("runs") / "dcgan"
-    train(tiny_recipe(), workdir, data_dir)
+    workdir = tmp_path_factory.mktemp("runs") / "mlp_gan"
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        train(trained_recipe(), workdir, data_dir)
     return workdir

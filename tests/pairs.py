@@ -20,7 +20,6 @@ from convert import to_torch
 from convert.twins import TWINS, find_twin
 from convert.weights import flat_variables
 from train.engine.devices import compiler_options
-from train.engine.evaluation import split
 
 # For tiny modules compilation takes most of the time, so XLA is asked not to optimise.
 QUICK = {

@@ -184,7 +184,7 @@ def test_cycles_are_found_at_any_length():
         ("isinstance(given, Recipe)", False),
         ("isinstance(value, Optimizer)", False),
         ("getattr(model, child)", False),
-        ("recipe.require(Capability.SAMPLE)", False),
+        ("recipe.require_capability(Capability.SAMPLE)", False),
     ],
 )
 def test_a_branch_on_the_class_of_a_recipe_is_found(source, found):

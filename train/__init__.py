@@ -7,8 +7,8 @@
     run = train.load_run("runs/dcgan")
     run.sample(count=16).examples
 
-`python -m train.run --list` names the models, tasks and data sets. Importing this package loads nothing
-heavy: what needs jax is imported when it is used.
+`python -m train.run --list` names the models, tasks and data sets. Importing this package is
+fast: the modules that need jax are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What every command shares: flags by tyro, and errors as one line with exit status 2."""
+"""The shared part of all commands: flags by tyro, and errors as one line with exit status 2."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def run_command(prog: str, main: Callable[[list[str]], None]) -> None:
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
         print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Runs side by side in one plot: `python -m train.compare runs/dcgan64 runs/wide`.
+"""Plots runs side by side: `python -m train.compare runs/dcgan64 runs/wide`.
 
 It shows the losses of each run and its last grid of images. The title of a run says how its recipe differs
 from the recipes of the others.
@@ -22,7 +22,7 @@ class Flags:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders of train.run."""
     write: Path | None = None
-    """The PNG to write; comparison.png in the first run's folder where not given."""
+    """The PNG to write; if it is not given, comparison.png in the first run's folder."""
 
 
 def main(args: list[str]) -> None:

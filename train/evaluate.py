@@ -1,9 +1,9 @@
 """Evaluates trained runs: `python -m train.evaluate runs/lenet5`.
 
-A classifier is evaluated on the test split, or on the training split of a data set that has no other: the
-accuracy, the accuracy of every class, the confusion matrix, and a page of images. A generative model is
-evaluated by the Fréchet distance of its samples or translations. Another model is evaluated by the metrics of
-its task. The results are written into the run folder's evaluation/. For several runs a table shows the
+A classifier is evaluated on the test split, or on the training split of a data set that has no test split:
+the accuracy, the accuracy of every class, the confusion matrix, and a page of images. A generative model is
+evaluated by the Fréchet distance of its samples or translations. Any other model is evaluated by the metrics
+of its task. The results are written into the run folder's evaluation/. For several runs a table shows the
 metrics; runs that differ only in their seed share a row.
 """
 
@@ -21,12 +21,12 @@ PROG = "python -m train.evaluate"
 
 @dataclass(frozen=True)
 class Flags:
-    """Evaluate trained runs on their test split, generative models by what they make."""
+    """Evaluate trained runs on their test split, and generative models by their samples or translations."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders of train.run."""
     data_dir: Path = Path("data")
-    """Where data sets, and the classifiers of the Fréchet distance, are kept."""
+    """Folder of the data sets and of the classifiers for the Fréchet distance."""
     seed: int = 0
     """Seed of a generative model's latents."""
 

@@ -1,9 +1,9 @@
 """Samples from a trained generative model: `python -m train.generate runs/dcgan --count 64 --seed 1`.
 
-Images go into the run folder's generated/, as one grid or, with --files, a file each; curves go there as a
-plot and a table. The latents follow from --seed alone; --latents decodes given ones instead, and --class
-chooses the class for a model that takes one. A model that translates shows test images, their translations,
-and the translations back.
+Images are written into the run folder's generated/, as one grid or, with --files, each as a file. Curves are
+written there as a plot and a CSV table. The latents follow from --seed alone; --latents decodes given latents
+instead. --class chooses the class for a model that takes a class. A model that translates shows test images,
+their translations, and the translations back.
 """
 
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Flags:
     seed: int = 0
     """Seed of the latents."""
     label: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """The class to sample, by name; all classes in turn where not given."""
+    """The name of the class to sample; if it is not given, the classes are sampled in turn."""
     latents: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--codes"])] = ()
     """Latents to decode, each as numbers with commas between them: 0.5,-1,2 1,0,0"""
     data_dir: Path = Path("data")
-    """Where data sets are kept; for a model that translates."""
+    """Folder of the data sets; for a model that translates."""
     files: bool = False
     """Write a file for every image instead of one grid."""
 
@@ -44,7 +44,7 @@ def main(args: list[str]) -> None:
     recipe = read_recipe(flags.run)
     translates = Capability.TRANSLATE in recipe.capabilities
     if translates and (flags.latents or flags.label is not None):
-        raise ValueError(f"{recipe.model} translates images: leave --latents and --class out")
+        raise ValueError(f"{recipe.model} translates images: do not give --latents or --class")
     if not translates:
         recipe.require_capability(Capability.SAMPLE, flags.run)
 

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 def look_up(table: Mapping[str, Value], name: str, kind: str) -> Value:
     """table[name]. kind: what an error message calls the name, such as "model".
 
-    Errors: ValueError with near matches, or with all names where none is near.
+    Errors: ValueError with near matches, or with all names if none is near.
     """
     if name in table:
         return table[name]

@@ -2,7 +2,7 @@
 
 A regressor forecasts its series; each forecast is an input of the next one. It writes forecast.png and
 forecast.json into the run folder's prediction/. A language model gives the words that follow the two words of
---context. A tagger tags the words of --sentence. The run folder is all that is needed.
+--context. A tagger tags the words of --sentence. It needs only the run folder.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Flags:
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of train.run."""
     steps_ahead: int | None = None
-    """For a regressor: values to forecast beyond the end of the series; 12 where not given."""
+    """For a regressor: values to forecast beyond the end of the series; 12 if not given."""
     context: str | None = None
     """For a language model: the two words before, such as "so gazed"."""
     top: int | None = None
-    """For a language model: how many of the most probable words to show; 5 where not given."""
+    """For a language model: how many of the most probable words to show; 5 if not given."""
     sentence: str | None = None
     """For a tagger: the words to tag."""
 
@@ -63,19 +63,19 @@ def main(args: list[str]) -> None:
 
 
 def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
-    """The arguments of the question that the flags ask.
+    """The arguments of `Run.answer` that the flags give.
 
-    Errors: ValueError for a run that cannot answer, and flags that do not suit it.
+    Errors: ValueError for a run that cannot answer, and for flags that the model does not take.
     """
     recipe.require_capability(Capability.ANSWER, flags.run)
     given = {name: value for name, value in vars(flags).items() if name != "run" and value is not None}
     possible, required = recipe.question.arguments, recipe.question.required
     for name in sorted(given.keys() - set(possible)):
         raise ValueError(
-            f"{_flag(name)} is not for {recipe.model}, which takes {', '.join(map(_flag, possible))}"
+            f"{recipe.model} does not take {_flag(name)}; it takes {', '.join(map(_flag, possible))}"
         )
     if required and required not in given:
-        raise ValueError(f"{_flag(required)} is needed to ask {recipe.model}")
+        raise ValueError(f"{recipe.model} needs the argument {_flag(required)}")
     return given
 
 

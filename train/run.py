@@ -1,7 +1,7 @@
 """The training command: `python -m train.run --model dcgan`.
 
-The recipe of the model gives every flag its default. A run folder holds everything that a run writes, and the
-same command resumes it. A model of your own is given by its import path, with its task and data set:
+The recipe of the model gives every flag its default. A run folder contains everything that a run writes, and
+the same command resumes it. A model of your own is given by its import path, with its task and data set:
 `python -m train.run --model package.module:Class --task classify --dataset digits`.
 """
 
@@ -30,9 +30,9 @@ class Flags:
     task: str | None = None
     """What a model of your own is trained for, such as classify; a model of the catalogue has its task."""
     workdir: Path | None = None
-    """Run folder; runs/<model> where not given."""
+    """Run folder; runs/<model> if not given."""
     data_dir: Path = Path("data")
-    """Where data sets are kept."""
+    """Folder of the data sets."""
     resume: bool = True
     """Continue from the run folder's last checkpoint; --no-resume renames the old run."""
 
@@ -51,7 +51,7 @@ def main(args: list[str]) -> None:
     flags = parse_flags(Flags, args, prog=PROG, default=Flags(recipe, task=chosen.task))
     given, recipe = recipe, flags.recipe
     if recipe.epochs != given.epochs and recipe.steps == given.steps:
-        recipe = replace(recipe, steps=None)  # --epochs counts, where the recipe itself counts steps
+        recipe = replace(recipe, steps=None)  # --epochs replaces the recipe's steps
     workdir = flags.workdir or Path("runs") / recipe.model.rpartition(":")[2]
     if flags.resume:
         recipe = with_options_of(workdir, recipe)
@@ -67,7 +67,7 @@ def main(args: list[str]) -> None:
 
 
 def _chosen(args: list[str]) -> argparse.Namespace:
-    """The flags that decide which recipe the other flags belong to."""
+    """The flags that select the recipe, on which the other flags depend."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--model", "--dataset", "--task"):
         parser.add_argument(name)

@@ -1,4 +1,4 @@
-"""The old place of `python -m convert summary`."""
+"""Prints the new name of this command, `python -m convert summary`."""
 
 import sys
 

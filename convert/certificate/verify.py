@@ -122,8 +122,8 @@ class _Verifier:
         modes = ("eval", "train")
         if self.dtype == "float32" and self.twin.large:
             # A large model has millions of activations, so for any input some activations are at a kink. Its
-            # norms also amplify rounding: torch's own gradients in float32 differ from those in float64 by more
-            # than the tolerance.
+            # norms also amplify rounding: torch's own gradients in float32 differ from those in float64 by
+            # more than the tolerance.
             modes = ("eval",)
         for mode in modes:
             results = self._compare_calls(mode, attempt=0)

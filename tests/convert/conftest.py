@@ -19,12 +19,6 @@ BATCH_SIZES = {"cyclegan": 2}
 OPTIMISED = {"cnn_log_softmax", "cnn_same", "cifar_quick"}
 
 
-@pytest.fixture
-def quick_verify(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Certificates that compile quickly."""
-    quicken(monkeypatch)
-
-
 @cache
 def _certificate(model: str, dtype: str) -> Certificate:
     # Of the large ones as much as the suite has time for; docs/models.md holds the whole certificates.

@@ -16,7 +16,7 @@ from train.recipes import RECIPES
 
 # Each class is exported once: lsgan's generator is gan's. The everyday tier exports one of each kind.
 CLASSES = {torch_models.MODELS[model]: model for model in sorted(TWINS, key=EVERYDAY.__contains__)}
-EVERYDAY_EXPORTS = {"lenet5", "lstm_tagger", "vae", "dcgan"}
+EVERYDAY_EXPORTS = {"lenet5", "lstm_tagger"}
 EXPORTED = [
     pytest.param(model, marks=[] if model in EVERYDAY_EXPORTS else pytest.mark.heavy)
     for model in CLASSES.values()
@@ -94,3 +94,10 @@ def test_an_export_gives_what_the_flax_model_gives(model, form, pair_of, tmp_pat
         error = check_export(path, FORMATS[form], child_of(ours, child), examples)
         assert error <= TOLERANCES["float32"].forward
         assert module.training, "exporting must leave the module as it was"
+
+
+def test_a_model_of_the_user_has_no_twin():
+    with pytest.raises(
+        ValueError, match=r"package\.module:Class has no twin .* convert\.to_torch\(run\.model"
+    ):
+        find_twin("package.module:Class")

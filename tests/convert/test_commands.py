@@ -1,4 +1,4 @@
-"""The bridge from the command line: a run to torch, and back to a run that goes on."""
+"""The bridge from the command line: a run to torch, and back to a run that continues."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import torch
 from convert.__main__ import PROG, main
 from convert.runs import run_from_torch, run_to_torch
 from convert.weights import ConversionError
-from tests.conftest import tiny_recipe
+from tests.conftest import trained_recipe
 from tests.pairs import quicken
 from train.command_line import run_command
 from train.engine.runs import load_run
@@ -37,7 +37,7 @@ def test_to_torch_writes_weights_scripts_and_certificate(exported):
     names = {path.name for path in (workdir / "export").iterdir()}
     assert names == {"model.pth", "optimizer.pth", "generator.torchscript.pt", "certificate.json"}
     values = json.loads((workdir / "export" / "certificate.json").read_text())
-    assert values["passed"] and values["options"] == tiny_recipe().options
+    assert values["passed"] and values["options"] == trained_recipe().options
     assert any("loads without this project" in line for line in lines)
 
 
@@ -48,18 +48,19 @@ def test_the_weights_are_those_of_the_last_checkpoint(exported):
     assert np.array_equal(
         state["generator.fc.0.weight"].numpy().T, np.asarray(ours.generator.fc[0].weight[...])
     )
-    assert int(state["generator.fc.2.num_batches_tracked"]) == 12  # the generator runs twice a step
+    assert int(state["generator.fc.3.num_batches_tracked"]) == 12  # the generator runs twice a step
 
 
 def test_back_in_flax_everything_is_the_same_to_the_bit(exported, tmp_path, monkeypatch):
     workdir, _, _ = exported
-    monkeypatch.setattr("convert.runs.find_recipe", lambda model: tiny_recipe())
+    monkeypatch.setattr("convert.runs.find_recipe", lambda model: trained_recipe())
     export = workdir / "export"
     run_from_torch(
-        export / "model.pth", "dcgan", tmp_path / "back", export / "optimizer.pth", say=lambda line: None
+        export / "model.pth", "mlp_gan", tmp_path / "back", export / "optimizer.pth", say=lambda line: None
     )
     before, after = load_run(workdir).state, load_run(tmp_path / "back").state
     assert int(after.step) == 0
+    assert float(before.optimizers["generator"].exp_avg["fc"][0]["weight"].std()) > 0
     same = jax.tree.map(np.array_equal, before._replace(step=after.step), after)
     assert all(jax.tree.leaves(same))
 
@@ -67,8 +68,8 @@ def test_back_in_flax_everything_is_the_same_to_the_bit(exported, tmp_path, monk
 def test_weights_that_do_not_fit_make_no_run(exported, tmp_path):
     workdir, _, _ = exported
     with pytest.raises(ConversionError, match=r"misshapen generator\.fc\.0\.weight"):
-        other = {"channels": 4, "hidden_features": 33}
-        run_from_torch(workdir / "export" / "model.pth", "dcgan", tmp_path / "new", options=other)
+        other = {"hidden_features": 9}
+        run_from_torch(workdir / "export" / "model.pth", "mlp_gan", tmp_path / "new", options=other)
     assert not (tmp_path / "new").exists()
 
 
@@ -76,7 +77,7 @@ def test_a_folder_in_use_is_left_alone(exported, tmp_path):
     workdir, _, _ = exported
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):
-        run_from_torch(workdir / "export" / "model.pth", "dcgan", tmp_path)
+        run_from_torch(workdir / "export" / "model.pth", "mlp_gan", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -19,16 +19,15 @@ from flax_models import layers
 from tests.agreement import STEPS
 from tests.conftest import tiny_recipe
 from tests.pairs import QUICK, Pair, make_pair
+from tests.train.optim.against_torch import ROWS
 from train.optim import OPTIMIZERS, SGD, Adam, to_optax
 
 pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
-CONFIGS = {
-    "sgd": ("SGD", {"lr": 0.1}),
-    "sgd momentum": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 1e-3}),
-    "adagrad": ("Adagrad", {"lr": 0.1, "lr_decay": 0.01}),
-    "rmsprop": ("RMSprop", {"lr": 0.01, "momentum": 0.9, "centered": True}),
-    "adam": ("Adam", {"lr": 0.01, "amsgrad": True}),
-    "adamw": ("AdamW", {"lr": 0.01, "betas": (0.5, 0.999)}),
+# Two configs of every optimizer: the plain one, and one with every field of its state in use.
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{name} {kind}": (name, options)
+    for name, row in ROWS.items()
+    for kind, options in (("plain", row.cases[0]), ("full", {"lr": 0.05, **row.full}))
 }
 
 

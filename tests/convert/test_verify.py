@@ -24,7 +24,7 @@ from train.recipes import RECIPES
 from train.tasks.models import build_model
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_verify"),
+    pytest.mark.usefixtures("quick_compilation"),
     pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
 ]
 TINY = dict(TWINS["dcgan"].tiny)

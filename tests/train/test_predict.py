@@ -133,15 +133,15 @@ def test_the_command_asks_each_kind_of_run(language_model, tagger, capsys):
         ("ngram_lm", ["--context", "gazed"], "context takes two words"),
         ("ngram_lm", ["--context", "so gazed on"], "context takes two words"),
         ("ngram_lm", ["--context", "so gazed", "--top", "0"], "top must be at least 1, got 0"),
-        ("ngram_lm", [], "--context is needed to ask ngram_lm"),
-        ("ngram_lm", ["--sentence", "so"], "--sentence is not for ngram_lm, which takes --context, --top"),
+        ("ngram_lm", [], "ngram_lm needs the argument --context"),
+        ("ngram_lm", ["--sentence", "so"], "ngram_lm does not take --sentence; it takes --context, --top"),
         ("lstm_tagger", ["--sentence", " "], "sentence has no words"),
-        ("lstm_tagger", [], "--sentence is needed to ask lstm_tagger"),
+        ("lstm_tagger", [], "lstm_tagger needs the argument --sentence"),
         ("rnn_regressor", ["--steps-ahead", "0"], "steps_ahead must be at least 1, got 0"),
         (
             "rnn_regressor",
             ["--context", "a b"],
-            "--context is not for rnn_regressor, which takes --steps-ahead",
+            "rnn_regressor does not take --context; it takes --steps-ahead",
         ),
         ("nothing", [], "is not a run folder"),
     ],
@@ -157,8 +157,8 @@ def test_a_question_that_does_not_suit_is_an_error_of_one_line(
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({}, "context is needed to ask ngram_lm"),
-        ({"sentence": "so"}, "sentence is not for ngram_lm, which takes context, top"),
+        ({}, "ngram_lm needs the argument context"),
+        ({"sentence": "so"}, "ngram_lm does not take sentence; it takes context, top"),
     ],
 )
 def test_a_question_in_python_is_checked_too(question, message, language_model, loaded):
@@ -168,7 +168,7 @@ def test_a_question_in_python_is_checked_too(question, message, language_model, 
 
 def test_a_run_that_cannot_answer_is_refused(tmp_path):
     (tmp_path / "recipe.json").write_text(json.dumps(RECIPES["dcgan"].to_json()))
-    message = "holds dcgan, which is a run of the task gan and cannot answer questions; it can sample"
+    message = r"dcgan \(task gan\) cannot answer questions; it can sample"
     with pytest.raises(ValueError, match=message):
         predict.main([str(tmp_path)])
 
@@ -188,7 +188,7 @@ def test_bad_flags_are_answered_without_jax(language_model, tmp_path):
     calls = [("train.predict", [str(language_model)]), ("train.predict", ["run", "--step-ahead", "3"])]
     missing, unknown = call_commands(calls, tmp_path)
     assert missing.status == unknown.status == 2 and missing.loaded == unknown.loaded == []
-    assert missing.stderr == "python -m train.predict: --context is needed to ask ngram_lm\n"
+    assert missing.stderr == "python -m train.predict: ngram_lm needs the argument --context\n"
     assert "--step-ahead" in unknown.message and "--steps-ahead" in unknown.message
 
 

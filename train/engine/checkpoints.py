@@ -62,7 +62,7 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state: Any = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
-            except Exception as error:  # Orbax and TensorStore raise many kinds of exceptions for damaged files
+            except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
                 faults.append(f"checkpoint {step} is damaged ({type(error).__name__}) and skipped")
                 damaged.append(step)
                 continue

@@ -24,7 +24,9 @@ def compare_runs(workdirs: Sequence[Path], path: Path) -> None:
         records = read_metrics(workdir)
         if not records:
             raise ValueError(f"{workdir} has no metrics yet: python -m train.run --model {recipe.model}")
-        title = f"{recipe.model} on {recipe.dataset}\n{textwrap.fill(describe_differences(recipe, recipes), 80)}"
+        title = (
+            f"{recipe.model} on {recipe.dataset}\n{textwrap.fill(describe_differences(recipe, recipes), 80)}"
+        )
         shown.append((title, records, _last_grid(workdir)))
     save_comparison(shown, path)
 

@@ -23,7 +23,7 @@ from train.engine.interrupts import Interrupt
 from train.engine.metrics import MetricsLog, is_metric, metric_names
 from train.engine.progress import Reporter, Stopwatch, duration, print_card
 from train.engine.run_folders import write_json
-from train.engine.steps import jit_steps, fast_steps_per_call
+from train.engine.steps import fast_steps_per_call, jit_steps
 from train.plotting.animations import save_animations
 from train.plotting.curves import save_curves
 from train.recipes import RECIPES, Recipe, load_recipe_data

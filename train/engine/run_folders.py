@@ -99,7 +99,9 @@ def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
         raise ValueError(f"{workdir} is not a folder: choose another --workdir")
     model = read_recipe_json(workdir)["model"]
     if model != recipe.model:
-        raise ValueError(f"{workdir} holds a run of {model}, not of {recipe.model}: choose another --workdir")
+        raise ValueError(
+            f"{workdir} contains a run of {model}, not of {recipe.model}: choose another --workdir"
+        )
     if not resume:
         number = next(n for n in range(1, 10_000) if not workdir.with_name(f"{workdir.name}-{n}").exists())
         return workdir.rename(workdir.with_name(f"{workdir.name}-{number}"))

@@ -15,9 +15,9 @@ from flax import nnx
 
 from train.data.sources import Data, as_data, name_arrays
 from train.engine.evaluation.classification import evaluate_classifier
+from train.engine.evaluation.frechet import evaluate_samples, evaluate_translations
 from train.engine.evaluation.report import Report
 from train.engine.evaluation.split import INFERENCE_BATCH_SIZE, evaluate_metrics
-from train.engine.evaluation.frechet import evaluate_samples, evaluate_translations
 from train.engine.loop import train
 from train.engine.metrics import read_metrics
 from train.engine.run_folders import prepare_workdir, read_meta, with_options_of

@@ -20,7 +20,6 @@ from train.recipes import Capability
 from train.tasks.contract import Sampler, Translator
 
 
-
 @dataclass(frozen=True)
 class Samples:
     """Samples of a run.

@@ -23,7 +23,8 @@ def jit_steps(task: Task, feed: Feed, max_steps_per_call: int) -> Any:
     """A jitted function (state, inputs, length) -> (state, the losses of each step (max_steps_per_call,)).
 
     It runs `length` steps, up to `max_steps_per_call`, on the inputs of the feed. If the recipe stops below a
-    loss, the call ends with the step that reaches this loss. If `max_steps_per_call` is 1, the losses are scalars.
+    loss, the call ends with the step that reaches this loss. If `max_steps_per_call` is 1, the losses are
+    scalars.
     """
     recipe = task.recipe
 

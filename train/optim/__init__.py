@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from train.lazy import lazy_attributes
 from train.optim.configs import *  # noqa: F403
-from train.optim.configs import OPTIMIZERS
+from train.optim.configs import OPTIMIZERS, Optimizer
 
 if TYPE_CHECKING:
     from train.optim.clipping import clip_grad_norm, clip_grad_value
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from train.optim.transformations import to_optax
 
-__all__ = [
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "OPTIMIZERS", "Optimizer", "clip_grad_norm", "clip_grad_value", "cosine_annealing_lr", "exponential_lr",
     "linear_decay", "linear_lr", "multi_step_lr", "step_lr", "to_optax", *OPTIMIZERS,
 ]  # fmt: skip

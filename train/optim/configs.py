@@ -21,8 +21,8 @@ class Optimizer:
     lr: float = 1e-3
     """Learning rate."""
     weight_decay: float = 0.0
-    """weight_decay times the parameter is added to its gradient. AdamW instead subtracts lr times weight_decay times
-    the parameter from the parameter."""
+    """weight_decay times the parameter is added to its gradient. AdamW instead subtracts lr times
+    weight_decay times the parameter from the parameter."""
     maximize: bool = False
     """Maximise the loss instead of minimising it."""
 

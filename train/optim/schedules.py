@@ -18,8 +18,9 @@ Schedule = Callable[[Any], Any]
 
 
 def linear_decay(step: Any, steps: int | None, after: float = 0.0) -> Any:
-    """The factor by which a learning rate or another quantity is multiplied at a step, in a run of `steps` steps.
+    """The factor by which a learning rate or another quantity is multiplied at a step.
 
+    steps: the steps of the run.
     The factor is 1 until the fraction `after` of the run, and then falls linearly to 0 at the end of the run.
     If steps is None, it is always 1.
     """
@@ -32,7 +33,8 @@ def step_lr(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
     """torch.optim.lr_scheduler.StepLR: the rate is multiplied by gamma every step_size steps."""
     _check_positive(step_size=step_size)
     _check_not_negative(gamma=gamma)
-    # optax.exponential_decay(staircase=True) floors a float quotient, so under jit the rate changes one step too late.
+    # optax.exponential_decay(staircase=True) floors a float quotient, so under jit the rate
+    # changes one step too late.
     return lambda step: lr * _power(gamma, step // step_size)
 
 

@@ -2,8 +2,8 @@
 
 The meaning and the order of arithmetic are torch's. Source: the documentation of torch.optim.
 
-The state of an optimizer is one named tuple. Its fields have the names of the keys of torch's state, so that it
-is converted by name. torch has no keys for the fields in `jax_only`. A field that is not in use is None.
+The state of an optimizer is one named tuple. Its fields have the names of the keys of torch's state, so that
+it is converted by name. torch has no keys for the fields in `jax_only`. A field that is not in use is None.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Recipes: what is trained and how, as plain values. `RECIPES` has a row for every model."""
 
 from train.recipes.base import Capability, ImageRecipe, Question, Recipe
+from train.recipes.catalogue import RECIPE_CLASSES, RECIPES, find_recipe, make_recipe
 from train.recipes.generative import AutoencodeRecipe, CycleGANRecipe, GANRecipe
 from train.recipes.inputs import data_kind, image_shape, load_recipe_data
 from train.recipes.serialization import recipe_from_json, upgrade
@@ -11,7 +12,6 @@ from train.recipes.supervised import (
     SequenceRecipe,
     TagRecipe,
 )
-from train.recipes.catalogue import RECIPE_CLASSES, RECIPES, find_recipe, make_recipe
 
 __all__ = [
     "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "ClassifyRecipe", "CycleGANRecipe",

@@ -100,8 +100,8 @@ class Recipe:
     sample_every: int | None = None
     """Steps between saved images; by default a tenth of the run."""
     evaluate_every: int | None = None
-    """Steps between evaluations on the test split; by default an epoch, or a twentieth of the run if an epoch is one
-    step."""
+    """Steps between evaluations on the test split; by default an epoch, or a twentieth of the run if an epoch
+    is one step."""
     steps_per_call: int | None = None
     """Steps in one dispatch; by default the number that is fast for the model on this backend."""
     log_every: int = 50

@@ -1,8 +1,8 @@
 """RECIPES: how each model is trained, one row per model.
 
 The values of a row are for its default data set, which is embedded; training takes minutes on a CPU.
-`overrides` has the values from the model's source (paper or tutorial) for the real data set. If the source gives
-none, a row has cross-entropy, SGD with learning rate 1e-2 and momentum 0.9, and batches of 64.
+`overrides` has the values from the model's source (paper or tutorial) for the real data set. If the source
+gives none, a row has cross-entropy, SGD with learning rate 1e-2 and momentum 0.9, and batches of 64.
 """
 
 from typing import Any
@@ -146,7 +146,8 @@ _RECIPES = [
     *(_forecaster(f"{cell}_regressor") for cell in ("lstm", "rnn", "gru")),
     LanguageRecipe(
         model="ngram_lm", dataset="sonnet", batch_size=1, shuffle=False, epochs=100, log_every=113,
-        optimizer=SGD(lr=1e-2, weight_decay=1e-5), expect='a mean loss of 0.07; after "so gazed" it predicts "on"',
+        optimizer=SGD(lr=1e-2, weight_decay=1e-5),
+        expect='a mean loss of 0.07; after "so gazed" it predicts "on"',
     ),
     TagRecipe(
         model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
@@ -179,7 +180,8 @@ _RECIPES = [
     ),
     GANRecipe(
         model="painter_gan", dataset="curves", batch_size=64, steps=10_000, loss="minimax",
-        latent_distribution="normal", **_same_optimizer(Adam(lr=1e-4)), expect="curves between the bounds, in seconds",
+        latent_distribution="normal", **_same_optimizer(Adam(lr=1e-4)),
+        expect="curves between the bounds, in seconds",
     ),
     _gan(
         "wgan", epochs=130, batch_size=160, loss="wasserstein", critic_steps=5, weight_clip=0.01,
@@ -218,7 +220,8 @@ def make_recipe(model: str, task: str, dataset: str, **fields: Any) -> Recipe:
     """The recipe of a model that is not in the catalogue, with the defaults of a task.
 
     model: "package.module:Class". fields: fields of the recipe class of the task; if neither `epochs` nor
-    `steps` is given, the recipe has 10 epochs. Errors: ValueError for an unknown task or field, and for values that the recipe refuses.
+    `steps` is given, the recipe has 10 epochs.
+    Errors: ValueError for an unknown task or field, and for values that the recipe refuses.
     """
     cls = look_up(RECIPE_CLASSES, task, "task")
     if not {"epochs", "steps"} & fields.keys():

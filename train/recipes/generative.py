@@ -23,7 +23,8 @@ class AutoencodeRecipe(ImageRecipe):
     test_transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
     """Transforms of the images of the test split."""
     loss: Literal["sse", "vae"] = "sse"
-    """sse: the sum of the squared errors, divided by the batch size; vae: adds the KL divergence to N(0, 1)."""
+    """sse: the sum of the squared errors, divided by the batch size; vae: the same plus the KL divergence to
+    N(0, 1)."""
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
@@ -48,9 +49,9 @@ class GANRecipe(ImageRecipe):
     """Transforms of training images in [0, 1], in order; the generator's output is in [-1, 1]."""
     loss: Literal["bce", "probability", "half_probability", "minimax", "least_squares", "wasserstein"] = "bce"
     """bce: binary cross-entropy on logits; the discriminator's loss is the mean over real plus the mean over
-    generated examples; probability: the same on probabilities; half_probability: the same on probabilities, with
-    half of the discriminator's loss; minimax: the generator maximises the discriminator's loss; least_squares:
-    targets 1 and 0; wasserstein: a critic with unbounded output."""
+    generated examples; probability: the same on probabilities; half_probability: the same on probabilities,
+    with half of the discriminator's loss; minimax: the generator maximises the discriminator's loss;
+    least_squares: targets 1 and 0; wasserstein: a critic with unbounded output."""
     latent_distribution: Annotated[Literal["uniform", "normal"], tyro.conf.arg(aliases=["--noise"])] = (
         "uniform"
     )
@@ -115,7 +116,8 @@ class CycleGANRecipe(ImageRecipe):
     identity_weight: float = 5.0
     """Weight of the L1 distance between an image and its translation into its own domain; 0 disables it."""
     pool_size: int = 50
-    """Number of earlier generated images per domain that the discriminators may see again; 0 disables the pools."""
+    """Number of earlier generated images per domain that the discriminators may see again; 0 disables the
+    pools."""
     decay_after: float = 0.5
     """Fraction of the run after which the learning rates fall linearly to 0."""
     generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))

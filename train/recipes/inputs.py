@@ -18,8 +18,8 @@ def default_dataset(recipe: Recipe) -> Dataset | None:
 def data_kind(recipe: Recipe) -> str:
     """The kind of data that the model takes, one of `train.data.datasets.KINDS`.
 
-    For a model of the catalogue, it is the kind of the model's default data set. For any other model it is the
-    first kind that both its task and its data set support.
+    For a model of the catalogue, it is the kind of the model's default data set. For any other model it is
+    the first kind that both its task and its data set support.
     """
     default = default_dataset(recipe)
     if default is not None:
@@ -54,14 +54,14 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
     """
     if data is None:
         if recipe.dataset == ARRAYS:
-            raise ValueError("this run trains on arrays of the caller: give them as data=...")
+            raise ValueError("this run trains on the user's arrays: give them as data=...")
         data = load_data(recipe.dataset, data_dir, kind=data_kind(recipe), shape=image_shape(recipe))
     if not recipe.preprocess:
         return data
     if not isinstance(data.train, dict) or not (data.test is None or isinstance(data.test, dict)):
         raise ValueError(f"preprocess needs a data set that is in memory, which {recipe.dataset} is not")
     if data.unaligned:
-        raise ValueError(f"preprocess fits one array of numbers, and {recipe.dataset} holds two domains")
+        raise ValueError(f"preprocess fits one array of numbers, and {recipe.dataset} contains two domains")
     name = "image" if "image" in data.train else "x"
     test = data.train if data.test is None else data.test
     fitted, fitted_test, _ = preprocess(recipe.preprocess, data.train[name], test[name])

@@ -99,8 +99,8 @@ class Task(BaseTask):
         return self.model_def.eval(state.params, state.buffers).decoder(latents)
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
-        """Saves reconstructions, decoded points on the line between two latents, a plot of latents of 2 or 3 values,
-        and samples.
+        """Saves reconstructions, decoded points on the line between two latents, a plot of the latents if
+        they have 2 or 3 values, and samples.
         """
         split: Any = data.train if data.test is None else data.test
         size = split_size(split)

@@ -21,8 +21,8 @@ from train.tasks.state import (
     split_model,
 )
 
-# The arrays of images in a batch. The number is folded into the random key of that array. It is large, so that
-# it cannot equal the position of a transform, which is folded in next.
+# The arrays of images in a batch. The number is folded into the random key of that array. It is large, so
+# that it cannot equal the position of a transform, which is folded in next.
 IMAGE_KEYS: Mapping[str, int | None] = {"image": None, "a": 1 << 16, "b": 1 << 17}
 
 

@@ -1,7 +1,8 @@
 """The interface between the engine and the tasks, as typed protocols.
 
-Every task is a `Task`. `Recipe.capabilities` declares what else it can do. A task whose recipe has a capability
-provides the protocol that names this capability. Callers ask for the capability, never for the class.
+Every task is a `Task`. `Recipe.capabilities` declares what else it can do. A task whose recipe has a
+capability provides the protocol that names this capability. Callers ask for the capability, never for the
+class.
 
 A step takes its random numbers as an argument, so that the certificate can give the same numbers to both
 frameworks.

@@ -178,7 +178,10 @@ class Task(BaseTask):
         return state._replace(extra={"average": {"generator": average}})
 
     def sample(self, state: TrainState, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
-        """Examples for latents (N, *latent_shape), in evaluation mode; with the averaged weights if there are any."""
+        """Examples for latents (N, *latent_shape), in evaluation mode.
+
+        The generator has its averaged weights if the recipe has `ema`.
+        """
         params = {**state.params, **state.extra.get("average", {})}
         model = self.model_def.eval(params, state.buffers)
         return model.generator(latents, *(() if labels is None else (labels,)))
@@ -200,5 +203,5 @@ class Task(BaseTask):
 
 
 def _split(tree: Any, count: int, number: int) -> Any:
-    """Part `number` of `count` parts of every array of a batch. The sizes of the parts differ by at most 1."""
+    """Part `number` of `count` parts of every array of a batch. The parts' sizes differ by at most 1."""
     return jax.tree.map(lambda array: jnp.array_split(array, count)[number], tree)

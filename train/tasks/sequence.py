@@ -49,7 +49,10 @@ class Task(SupervisedTask):
         return {"x": values[..., :-1], "y": values[..., -1:]}
 
     def evaluate(self, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        """The loss of the held-out values, from position `held` on. Their windows may begin with earlier values."""
+        """The loss of the held-out values, from position `held` on.
+
+        Their windows may begin with earlier values.
+        """
         errors = jnp.square(self.predict(state, batch) - batch["y"])[..., 0]  # (T - window, N)
         position = jnp.arange(len(errors))[:, None] + self.recipe.window
         counted = position >= batch["held"]

@@ -1,9 +1,9 @@
 """The state of a run: parameters, buffers and optimizer states, split from the model once.
 
-A model is split into its ModelDef, which never changes, and its arrays, as nested dicts by path. A task's step is
-a pure function of these arrays. It is compiled by one jit, and its state is donated.
-`model_def.train(params, buffers, key)` merges the model again. The dropout masks of its layers follow from the
-key.
+A model is split into its ModelDef, which never changes, and its arrays, as nested dicts by path. A task's
+step is a pure function of these arrays. It is compiled by one jit, and its state is donated.
+`model_def.train(params, buffers, key)` merges the model again. The dropout masks of its layers follow from
+the key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,8 @@ BUFFERS = nnx.Not(nnx.Any(nnx.Param, nnx.RngState))
 class TrainState(NamedTuple):
     """Everything that changes during training; the content of a checkpoint.
 
-    step: () int32, the training steps taken (a training step of a GAN contains several optimizer steps). params, buffers: the model's arrays by path.
+    step: () int32, the training steps taken (a training step of a GAN contains several optimizer steps).
+    params, buffers: the model's arrays by path.
     optimizers: {name of a child: its optimizer's state}; "" is the whole model. extra: further arrays of a
     task, by name, such as averaged weights or earlier images.
     """

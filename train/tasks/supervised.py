@@ -10,7 +10,9 @@ from train.tasks.contract import Batch
 from train.tasks.losses.supervised import PER_EXAMPLE, SUMMED, is_correct
 from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
 
-AUXILIARY_WEIGHT = 0.3  # weight of the loss of an auxiliary head, as in "Going Deeper with Convolutions" (2015)
+AUXILIARY_WEIGHT = (
+    0.3  # weight of the loss of an auxiliary head, as in "Going Deeper with Convolutions" (2015)
+)
 
 
 def inputs_of(batch: Batch) -> jax.Array:

@@ -262,13 +262,13 @@ def test_labels_of_a_shape_that_does_not_suit_the_loss_are_refused(tmp_path):
 
 def test_a_run_on_arrays_needs_them_again(tmp_path):
     fit(Points, tmp_path / "run", points(), task="classify", **LENGTH)
-    with pytest.raises(ValueError, match="trains on arrays of the caller: give them as data="):
+    with pytest.raises(ValueError, match="trains on the user's arrays: give them as data="):
         load_run(tmp_path / "run").evaluate()
     assert load_run(tmp_path / "run", data=points()).evaluate().metrics.keys() == {"training accuracy"}
 
 
 def test_a_folder_of_another_run_is_refused(small_run, data_dir):
-    with pytest.raises(ValueError, match="holds a run of mlp_gan, not of lenet"):
+    with pytest.raises(ValueError, match="contains a run of mlp_gan, not of lenet"):
         fit("lenet", small_run, data_dir=data_dir, steps=1)
     with pytest.raises(ValueError, match="is not a run folder"):
         load_run(data_dir)

@@ -62,7 +62,7 @@ def test_another_recipe_is_refused_and_the_message_names_the_differences(small_r
 
 def test_a_run_of_another_model_is_refused(copied_run):
     change_recipe(copied_run, model="lenet")
-    with pytest.raises(ValueError, match="holds a run of lenet, not of mlp_gan: choose another --workdir"):
+    with pytest.raises(ValueError, match="contains a run of lenet, not of mlp_gan: choose another --workdir"):
         prepare_workdir(small_recipe(), copied_run, resume=True)
 
 

@@ -1,6 +1,7 @@
 """Autoencoding: its losses, its evaluation, and the images that it saves."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from convert.formats.alone import check_export
 from convert.optimizers import build_torch_optimizers
 from convert.twins import find_twin
 from tests.conftest import tiny_recipe
-from tests.pairs import model_pair, quicken
+from tests.pairs import model_pair
 from torch_models.steps import REFERENCE_STEPS
 from train.data.sources import Source
 from train.engine.evaluation.split import SplitEvaluator
@@ -32,21 +33,31 @@ from train.tasks import build_task
 from train.tasks.autoencode import COLUMNS
 from train.tasks.models import build_model
 
-pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
+]
 AUTOENCODERS = ("autoencoder", "conv_autoencoder", "vae")
+
+
+class Runs(dict[str, Path]):
+    """{model: the folder of a finished run of its small variant}, trained when a test asks for it."""
+
+    def __init__(self, folder: Path, data_dir: Path):
+        super().__init__()
+        self.folder, self.data_dir = folder, data_dir
+
+    def __missing__(self, model: str) -> Path:
+        """Two epochs on 512 digits."""
+        recipe = tiny_recipe(model, steps=None, epochs=2, batch_size=64, take=512, sample_every=8)
+        train(recipe, self.folder / model, self.data_dir, quiet=True)
+        self[model] = self.folder / model
+        return self[model]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data_dir):
-    """{model: the folder of a finished run of its small variant}, two epochs on 512 digits."""
-    folders = {}
-    with pytest.MonkeyPatch.context() as patch:
-        quicken(patch)
-        for model in AUTOENCODERS:
-            folders[model] = tmp_path_factory.mktemp("runs") / model
-            recipe = tiny_recipe(model, steps=None, epochs=2, batch_size=64, take=512, sample_every=8)
-            train(recipe, folders[model], data_dir, quiet=True)
-    return folders
+    return Runs(tmp_path_factory.mktemp("runs"), data_dir)
 
 
 def loaded(folder, data_dir) -> Any:

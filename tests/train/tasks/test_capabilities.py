@@ -70,10 +70,9 @@ def test_a_run_without_the_capability_is_one_clear_error(name, capability, reque
     with pytest.raises(ValueError) as error:
         CALLS[capability](run)
     able = ", ".join(sorted(run.recipe.capabilities))
-    assert str(error.value) == (
-        f"{run.workdir} holds {run.recipe.model}, which is a run of the task {run.recipe.task} "
-        f"and cannot {capability}; it can {able}"
-    )
+    message = str(error.value)
+    assert message.startswith(str(run.workdir)) and message.endswith(f"cannot {capability}; it can {able}")
+    assert run.recipe.model in message and f"task {run.recipe.task}" in message
 
 
 def test_a_model_that_lacks_what_the_task_needs_is_refused():

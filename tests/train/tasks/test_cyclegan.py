@@ -13,7 +13,6 @@ from PIL import Image
 
 import torch_models
 from tests.conftest import tiny_recipe
-from tests.pairs import quicken
 from torch_models.steps.cyclegan import CycleGANStep, ImagePool
 from train.data.feeds import make_feed
 from train.data.load import load_data
@@ -29,7 +28,10 @@ from train.tasks import build_task
 from train.tasks.cyclegan import query_pool
 from train.tasks.models import abstract_model, build_model
 
-pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
+]
 SMALLEST = {"width": 2, "blocks": 0}
 
 
@@ -180,8 +182,7 @@ def test_an_unknown_direction_is_named():
 
 
 @pytest.mark.heavy
-def test_a_run_that_continues_ends_on_the_same_bits(tmp_path, monkeypatch):
-    quicken(monkeypatch)
+def test_a_run_that_continues_ends_on_the_same_bits(tmp_path):
     task = small_task(build_model, pool_size=3, steps=6)
     rng = np.random.default_rng(0)
     images = {name: rng.integers(0, 256, (8, 24, 24, 3), np.uint8) for name in ("a", "b")}

@@ -24,7 +24,10 @@ from train.tasks import build_task
 from train.tasks.losses.adversarial import LOSSES, gradient_penalty
 from train.tasks.models import abstract_model, build_model
 
-pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
+]
 FAMILY = [name for name, recipe in RECIPES.items() if recipe.task == "gan"]
 HALVES = ("discriminator", "generator")
 
@@ -83,7 +86,7 @@ WASSERSTEIN = {"loss": "wasserstein", "critic_steps": 2, "gradient_penalty": 10.
     ("model", "fields"),
     [
         ("painter_gan", {"loss": "wasserstein", "critic_steps": 3, "weight_clip": 0.05}),
-        ("gan", WASSERSTEIN),
+        pytest.param("gan", WASSERSTEIN, marks=pytest.mark.heavy),
         ("lsgan", {"ema": 0.9}),
         ("gan", {**WASSERSTEIN, "instance_noise": 0.5, "steps": 4}),
     ],

@@ -22,7 +22,10 @@ from train.engine.steps import fast_steps_per_call, jit_steps
 from train.tasks import build_task
 from train.tasks.models import build_model
 
-pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
+]
 
 
 def test_windows_are_followed_by_the_next_value():

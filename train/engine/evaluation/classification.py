@@ -61,9 +61,9 @@ class ClassificationReport:
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
         return {
-            "split": self.split_name, "examples": len(self.actual), "loss": self.loss, "accuracy": self.accuracy,
-            "class_accuracies": self.class_accuracies, "classes": list(self.classes),
-            "confusion": self.counts.tolist(),
+            "split": self.split_name, "examples": len(self.actual), "loss": self.loss,
+            "accuracy": self.accuracy, "class_accuracies": self.class_accuracies,
+            "classes": list(self.classes), "confusion": self.counts.tolist(),
         }  # fmt: skip
 
     def write(self, folder: Path) -> list[str]:
@@ -82,7 +82,7 @@ class ClassificationReport:
         return ["evaluation.json", "confusion.png", "predictions.png"]
 
     def _shown_rows(self) -> np.ndarray:
-        """The positions of the shown examples: wrong predictions on at most half the page, then correct ones."""
+        """The positions of the shown examples: wrong predictions (at most half), then correct ones."""
         wrong = np.flatnonzero(self.predicted != self.actual)[: NUM_SHOWN // 2]
         correct = np.flatnonzero(self.predicted == self.actual)[: NUM_SHOWN - len(wrong)]
         return np.concatenate([wrong, correct])
@@ -92,7 +92,9 @@ class ClassificationReport:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(title=f"accuracy {self.accuracy:.4f}, loss {self.loss:.4g} on the {self.split_name} split")
+        table = Table(
+            title=f"accuracy {self.accuracy:.4f}, loss {self.loss:.4g} on the {self.split_name} split"
+        )
         for column in ("class", "examples", "accuracy", "most often confused with"):
             table.add_column(column, justify="right" if column in ("examples", "accuracy") else "left")
         for row, (name, accuracy) in enumerate(self.class_accuracies.items()):
@@ -116,7 +118,8 @@ def evaluate_classifier(task: Classifier, state: TrainState, data: Data) -> Clas
         return task.classify(state, batch), task.labels(batch), task.evaluate(state, batch)["loss"]
 
     predicted, actual, losses = zip(
-        *(jax.device_get(call(state, batch)) for batch in split_batches(split, INFERENCE_BATCH_SIZE)), strict=True
+        *(jax.device_get(call(state, batch)) for batch in split_batches(split, INFERENCE_BATCH_SIZE)),
+        strict=True,
     )
     labels = np.concatenate(actual).astype(int)
     classes = data.meta.get("classes")

@@ -112,7 +112,9 @@ def _features_of(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
 
     def features(images: np.ndarray) -> np.ndarray:
         starts = range(0, len(images), INFERENCE_BATCH_SIZE)
-        return np.concatenate([np.asarray(call(jnp.asarray(images[n : n + INFERENCE_BATCH_SIZE]))) for n in starts])
+        return np.concatenate(
+            [np.asarray(call(jnp.asarray(images[n : n + INFERENCE_BATCH_SIZE]))) for n in starts]
+        )
 
     return features
 

@@ -29,7 +29,9 @@ def nll(log_probabilities: jax.Array, labels: jax.Array) -> jax.Array:
 def bce(probabilities: jax.Array, targets: jax.Array) -> jax.Array:
     """-y log p - (1 - y) log(1 - p), the mean over an example's values: (N, ...) twice -> (N,)."""
     _check_targets(probabilities, targets)
-    return _reduce_each_example(binary_cross_entropy(probabilities, targets.astype(probabilities.dtype)), jnp.mean)
+    return _reduce_each_example(
+        binary_cross_entropy(probabilities, targets.astype(probabilities.dtype)), jnp.mean
+    )
 
 
 def mse(outputs: jax.Array, targets: jax.Array) -> jax.Array:
