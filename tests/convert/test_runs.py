@@ -78,7 +78,7 @@ def test_the_head_of_the_file_can_be_kept(file, tmp_path):
 def averaged(tmp_path_factory, data_dir) -> Path:
     """The folder of a finished run of a small GAN that keeps an average of the weights."""
     workdir = tmp_path_factory.mktemp("runs") / "mlp_gan"
-    train(tiny_recipe("mlp_gan", ema=0.5), workdir, data_dir, quiet=True)
+    train(tiny_recipe("mlp_gan", ema=0.5, sample_every=6), workdir, data_dir, quiet=True)
     return workdir
 
 
@@ -100,7 +100,7 @@ def test_the_averaged_weights_are_exported_too(averaged, monkeypatch):
 
 def test_the_table_of_results_is_made_of_run_folders(tmp_path, data_dir):
     workdir, page = tmp_path / "run", tmp_path / "models.md"
-    recipe = tiny_recipe("fashion_mlp", steps=4, optimizer=SGD(lr=0.1, momentum=0.9))
+    recipe = tiny_recipe("fashion_mlp", steps=4, sample_every=4, optimizer=SGD(lr=0.1, momentum=0.9))
     train(recipe, workdir, data_dir, quiet=True)
     with pytest.raises(ValueError, match="no metrics or no certificate"):
         markdown([workdir])

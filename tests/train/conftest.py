@@ -21,7 +21,7 @@ def shared_compilation_cache(compilation_cache) -> None:
 
 def small_recipe(**fields: Any) -> Recipe:
     """A GAN of two small MLPs: two optimizers, batch statistics, latents, and samples. It compiles fast."""
-    return tiny_recipe("mlp_gan", **{"steps_per_call": 1, **fields})
+    return tiny_recipe("mlp_gan", **{"steps_per_call": 1, "sample_every": 6, **fields})
 
 
 @pytest.fixture(scope="session")

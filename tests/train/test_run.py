@@ -130,11 +130,12 @@ def test_the_old_summary_command_says_where_it_went(tmp_path):
     assert ended.stderr == "python -m train.summary is now: python -m convert summary --model NAME\n"
 
 
-# Runs that end early. A run of a small GAN has two optimizers, batch statistics, latents and shuffled data.
+# Runs that end early. A run of a small GAN has two optimizers, batch statistics, averaged weights, latents and
+# shuffled data.
 
 SMALL = [
     "--model", "mlp_gan", "--options", "hidden_features", "8", "--batch-size", "16", "--take", "64",
-    "--log-every", "2",
+    "--log-every", "2", "--ema", "0.5",
 ]  # fmt: skip
 WITH_CONVOLUTIONS = [
     "--model", "dcgan", "--options", "channels", "4", "hidden_features", "32", "--batch-size", "16",

@@ -78,7 +78,7 @@ def test_a_report_counts_and_shows_wrong_examples_first():
 def test_the_command_evaluates_a_regression_by_its_loss(data_dir, tmp_path, capsys):
     from train.engine.loop import train
 
-    recipe = tiny_recipe("linear_regression", take=None, batch_size=None, steps=50)
+    recipe = tiny_recipe("linear_regression", take=None, batch_size=None, steps=50, sample_every=50)
     train(recipe, tmp_path / "run", data_dir, quiet=True)
     evaluate.main([str(tmp_path / "run"), "--data-dir", str(data_dir)])
     values = json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())

@@ -43,9 +43,9 @@ def points(count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, 0] > 0.4).astype(int) + (x[:, 0] > -0.4)
 
 
-LENGTH: dict[str, Any] = {"steps": 4, "batch_size": 20, "quiet": True}
+LENGTH: dict[str, Any] = {"steps": 4, "batch_size": 20, "sample_every": 4, "quiet": True}
 SMALL_MLP: dict[str, Any] = {
-    "options": {"hidden_features": 16}, "take": 64, "steps": 2, "batch_size": 32, "quiet": True
+    "options": {"hidden_features": 16}, "take": 64, "steps": 2, "batch_size": 32, "sample_every": 2, "quiet": True
 }  # fmt: skip
 
 
@@ -62,12 +62,14 @@ def test_a_name_of_the_catalogue_with_overrides(data_dir, tmp_path):
 
 
 def test_epochs_count_where_the_recipe_itself_counts_steps(data_dir, tmp_path):
-    run = train.fit("linear_regression", tmp_path / "run", data_dir=data_dir, epochs=3, quiet=True)
+    run = train.fit(
+        "linear_regression", tmp_path / "run", data_dir=data_dir, epochs=3, sample_every=3, quiet=True
+    )
     assert (run.recipe.epochs, run.recipe.steps, int(run.state.step)) == (3, None, 3)
 
 
 def test_a_recipe(data_dir, tmp_path):
-    recipe = tiny_recipe("fashion_mlp", steps=2)
+    recipe = tiny_recipe("linear_regression", steps=2, take=None, batch_size=None, sample_every=2)
     train.fit(recipe, tmp_path / "run", data_dir=data_dir, quiet=True)
     assert train.load_run(tmp_path / "run").recipe == recipe
 

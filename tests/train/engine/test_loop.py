@@ -122,7 +122,11 @@ def damage(workdir: Any, step: int) -> None:
 
 def test_a_run_stops_at_the_first_step_below_the_loss(data_dir, tmp_path, capsys):
     recipe = dataclasses.replace(
-        tiny_recipe("linear_regression", take=None, batch_size=None), steps=400, log_every=100, stop_below=0.6
+        tiny_recipe("linear_regression", take=None, batch_size=None),
+        steps=400,
+        log_every=100,
+        sample_every=400,
+        stop_below=0.6,
     )
     train(recipe, tmp_path / "run", data_dir)
     stopped = int(load_run(tmp_path / "run").state.step)

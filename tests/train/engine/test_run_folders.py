@@ -132,7 +132,7 @@ OPTIMIZER_JSON = """{
     "name": "Adam", "lr": 0.0002, "betas": [0.5, 0.999], "eps": 1e-08, "weight_decay": 0.0, "amsgrad": false
 }"""
 OLD_GAN = f"""{{
-  "task": "gan", "model": "mlp_gan", "options": {{"noise_features": 20, "hidden_features": 8}},
+  "task": "gan", "model": "mlp_gan", "options": {{"noise_features": 100, "hidden_features": 8}},
   "dataset": "digits", "epochs": null, "steps": 6, "stop_below": null, "batch_size": 16, "seed": 0,
   "shuffle": true, "take": 64, "preprocess": [], "stream": false, "workers": 0, "checkpoint_every": null,
   "sample_every": null, "evaluate_every": null, "steps_per_call": 1, "log_every": 2, "image_size": null,
@@ -159,7 +159,7 @@ def recipe_of_text(text: str, folder: Any) -> Any:
 
 def test_the_recipes_of_earlier_versions_are_read(tmp_path):
     recipe = recipe_of_text(OLD_GAN, tmp_path)
-    assert recipe.options == {"latent_features": 20, "hidden_features": 8}
+    assert recipe.options == {"latent_features": 100, "hidden_features": 8}
     assert (recipe.latent_distribution, recipe.streaming, recipe.steps) == ("normal", False, 6)
     assert recipe.generator_optimizer == Adam(lr=2e-4, betas=(0.5, 0.999))
     recipe = recipe_of_text(OLD_AUTOENCODER, tmp_path)
@@ -170,19 +170,19 @@ def test_the_recipes_of_earlier_versions_are_read(tmp_path):
     assert {"stream", "noise"}.isdisjoint(recipe.to_json())
 
 
-def test_a_run_of_an_earlier_version_is_loaded_and_resumed(tmp_path, data_dir):
-    recipe = small_recipe(options={"latent_features": 20, "hidden_features": 8})
-    train(recipe, tmp_path / "whole", data_dir)
-    train(small_recipe(options=recipe.options, steps=4), tmp_path / "old", data_dir)
-    (tmp_path / "old" / "recipe.json").write_text(OLD_GAN)
-    run = load_run(tmp_path / "old")
-    assert run.model.generator.latent_shape == (20,) and run.sample(2).examples.shape == (2, 28, 28, 1)
+def test_a_run_of_an_earlier_version_is_loaded_and_resumed(small_run, tmp_path, data_dir):
+    options = {"latent_features": 100, "hidden_features": 8}
+    workdir = tmp_path / "old"
+    train(small_recipe(options=options, steps=4), workdir, data_dir, quiet=True)
+    (workdir / "recipe.json").write_text(OLD_GAN)
+    run = load_run(workdir)
+    assert run.model.generator.latent_shape == (100,) and run.sample(2).examples.shape == (2, 28, 28, 1)
     # The command line of then gave the options; the run folder gives them now.
-    resumed = with_options_of(tmp_path / "old", small_recipe(options={}))
-    assert resumed == recipe
-    assert prepare_workdir(resumed, tmp_path / "old", resume=True) is None
-    train(resumed, tmp_path / "old", data_dir)
-    assert states_are_equal(tmp_path / "whole", tmp_path / "old")
+    resumed = with_options_of(workdir, small_recipe(options={}))
+    assert resumed == small_recipe(options=options)
+    assert prepare_workdir(resumed, workdir, resume=True) is None
+    train(resumed, workdir, data_dir, quiet=True)
+    assert states_are_equal(small_run, workdir)
 
 
 def test_the_flags_of_earlier_versions_still_count(tmp_path, data_dir):

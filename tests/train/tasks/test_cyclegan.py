@@ -127,8 +127,8 @@ def test_ones_own_folders_train_the_papers_networks():
     ("fields", "message"),
     [
         ({"image_size": 30}, "multiples of 4 and at least 24, got 30x30: give another --image-size"),
-        ({"image_size": 20}, "and these are 20x20"),
-        ({"transforms": ("random_crop:22",)}, "and these are 22x22"),
+        ({"image_size": 20}, "at least 24, got 20x20"),
+        ({"transforms": ("random_crop:22",)}, "at least 24, got 22x22"),
         ({"decay_after": 1.5}, "decay_after is a fraction of the run, from 0 to 1, got 1.5"),
         ({"pool_size": -1}, "pool_size must not be negative, got -1"),
         ({"cycle_weight": float("nan")}, "cycle_weight must not be negative, got nan"),
