@@ -130,8 +130,8 @@ def test_the_old_summary_command_says_where_it_went(tmp_path):
     assert ended.stderr == "python -m train.summary is now: python -m convert summary --model NAME\n"
 
 
-# Runs that end early. A run of a small GAN has two optimizers, batch statistics, averaged weights, latents and
-# shuffled data.
+# Runs that end early. A run of a small GAN has two optimizers, batch statistics, averaged weights, latents
+# and shuffled data.
 
 SMALL = [
     "--model", "mlp_gan", "--options", "hidden_features", "8", "--batch-size", "16", "--take", "64",

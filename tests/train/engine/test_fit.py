@@ -45,7 +45,8 @@ def points(count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 LENGTH: dict[str, Any] = {"steps": 4, "batch_size": 20, "sample_every": 4, "quiet": True}
 SMALL_MLP: dict[str, Any] = {
-    "options": {"hidden_features": 16}, "take": 64, "steps": 2, "batch_size": 32, "sample_every": 2, "quiet": True
+    "options": {"hidden_features": 16}, "take": 64, "steps": 2, "batch_size": 32, "sample_every": 2,
+    "quiet": True,
 }  # fmt: skip
 
 
