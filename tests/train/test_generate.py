@@ -34,7 +34,7 @@ def test_samples_are_of_the_averaged_weights(conditional):
     raw = run.task.sample(run.state._replace(extra={}), jnp.asarray(latents), jnp.asarray(labels))
     assert np.abs(averaged - raw).max() > 1e-6
     threes = run.sample(latents=latents[:1], label="3").examples
-    assert difference(threes, averaged[:1]) <= TOLERANCES["float32"].forward
+    assert difference(threes, np.asarray(averaged[:1])) <= TOLERANCES["float32"].forward
 
 
 def test_samples_by_seed_by_class_and_by_latents(conditional):
