@@ -15,8 +15,12 @@ from train.recipes import RECIPES
 QUICKER = {"wgan": {"critic_steps": 2}, "wgan_gp": {"critic_steps": 2}}
 # Instance norm treats every image by itself.
 BATCH_SIZES = {"cyclegan": 2}
-# Their full-size convolutions take longer to run without XLA's optimisation than to optimise.
-OPTIMISED = {"cnn_log_softmax", "cnn_same", "cifar_quick"}
+# These compile as a user's program does: one model per kind of task, and the convolutions of full size, which
+# take longer to run without XLA's optimisation than to optimise.
+OPTIMISED = {
+    "cnn_log_softmax", "cnn_same", "cifar_quick", "autoencoder", "cgan", "gru_regressor", "resnet18",
+    "linear_regression",
+}  # fmt: skip
 
 
 @cache

@@ -28,7 +28,6 @@ IN_FLOAT32 = [
     "linear_regression", "mlp_bn", "lstm_regressor",
     pytest.param("lenet5", marks=pytest.mark.heavy), pytest.param("dcgan", marks=pytest.mark.heavy),
 ]  # fmt: skip
-standard_promotion = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
 
 
 def test_the_everyday_tier_has_every_task():
@@ -66,7 +65,6 @@ def assert_complete(certificate: Certificate, dtype: str) -> None:
     assert any(layer.gradient is not None for layer in certificate.layers)
 
 
-@standard_promotion
 @pytest.mark.parametrize("model", MODELS)
 def test_the_twins_agree(model, certificate_of):
     certificate = certificate_of(model)
@@ -78,7 +76,6 @@ def test_the_twins_agree(model, certificate_of):
     assert {"gradients", f"{kind}, parameters and buffers", f"{kind}, losses"} <= names
 
 
-@standard_promotion
 @pytest.mark.parametrize("model", IN_FLOAT32)
 def test_the_twins_agree_in_float32(model, certificate_of):
     assert_complete(certificate_of(model, "float32"), "float32")

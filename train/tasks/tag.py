@@ -26,8 +26,8 @@ class Task(BaseTask):
         def loss_of(params: Tree):
             model = self.training_model(params, state.buffers, noise)
             losses, correct, is_word = _losses(model, batch)
-            total = is_word.sum()
-            return losses.sum() / total, (buffers_of(model), correct.sum() / total)
+            total = is_word.sum().astype(losses.dtype)
+            return losses.sum() / total, (buffers_of(model), correct.sum().astype(losses.dtype) / total)
 
         state, loss, accuracy = apply_gradients(state, ("",), self.transformations, loss_of)
         metrics = {"loss": loss, "accuracy": accuracy.astype(loss.dtype)}
@@ -40,8 +40,8 @@ class Task(BaseTask):
     def evaluate(self, state: TrainState, batch: Batch) -> Batch:
         """The sums over the sentences; each sentence contributes the mean over its words."""
         losses, correct, is_word = _losses(self.model_def.eval(state.params, state.buffers), batch)
-        totals = is_word.sum(1)
-        return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (correct.sum(1) / totals).sum()}
+        totals = is_word.sum(1).astype(losses.dtype)
+        return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (correct.sum(1).astype(losses.dtype) / totals).sum()}
 
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """The tag of every word of `sentence`, and whether the word was in the training data.
