@@ -12,7 +12,7 @@ from benchmarks.timing import interleaved
 from tests.conftest import tiny_recipe
 from train.recipes import RECIPES
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 def test_contenders_take_turns_and_the_first_call_of_a_turn_does_not_count():

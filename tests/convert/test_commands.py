@@ -18,7 +18,7 @@ from tests.pairs import quicken
 from train.command_line import run_command
 from train.engine.runs import load_run
 
-pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 @pytest.fixture(scope="module")

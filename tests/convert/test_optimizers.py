@@ -22,7 +22,7 @@ from tests.pairs import QUICK, Pair, make_pair
 from tests.train.optim.against_torch import ROWS
 from train.optim import OPTIMIZERS, SGD, Adam, to_optax
 
-pytestmark = pytest.mark.standard_promotion("train.optim divides the whole step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 # Two configs of every optimizer: the plain one, and one with every field of its state in use.
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     f"{name} {kind}": (name, options)

@@ -20,7 +20,7 @@ from train.engine.run_folders import read_recipe
 from train.engine.runs import load_run
 from train.optim import SGD
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 OPTIONS = {"width": 8}
 
 

@@ -13,7 +13,7 @@ from train.engine.loop import train
 from train.engine.runs import load_run
 from train.tasks.contract import Sampler
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 def test_a_run_saves_a_row_for_every_class_and_an_animation(conditional):

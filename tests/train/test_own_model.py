@@ -10,7 +10,7 @@ from tests.train.runs import run_command
 from train import run
 from train.engine.metrics import read_metrics
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 SOURCE = """
 import jax
 from flax import nnx

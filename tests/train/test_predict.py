@@ -20,7 +20,7 @@ from train.engine.metrics import is_metric, read_metrics
 from train.engine.runs import load_run
 from train.recipes import RECIPES
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 def trained(model: str, folder: Any, **fields: Any) -> Any:

@@ -17,7 +17,7 @@ from train.engine.metrics import read_metrics
 from train.engine.runs import load_run
 from train.recipes import load_recipe_data
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 def test_metrics_of_training_and_of_the_test_split_are_in_the_records(classifier):

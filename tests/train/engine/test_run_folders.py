@@ -22,7 +22,7 @@ from train.engine.runs import load_run
 from train.optim import Adam
 from train.recipes import RECIPES
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 @pytest.fixture

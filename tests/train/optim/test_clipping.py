@@ -10,7 +10,7 @@ import torch
 from tests.train.optim.against_torch import CLIPS, STEPS_TOLERANCE, largest_difference, random_tree
 from tests.train.rounding import rounding
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 @pytest.mark.parametrize("clip", [("norm", 0.5), ("norm", 3.0), ("norm", 1e3), ("value", 0.3)], ids=str)

@@ -40,7 +40,7 @@ from train.optim import (
     to_optax,
 )
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 SWITCHES = {"foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
 """Arguments of torch that choose an implementation; AdamW is a class of its own here."""

@@ -13,7 +13,7 @@ from tests.train.optim.against_torch import SCHEDULE_CASES, SCHEDULES, describe
 from tests.train.rounding import rounding
 from train.optim import linear_decay
 
-pytestmark = pytest.mark.standard_promotion("training multiplies the integer step by floats")
+pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
 
 
 def test_every_schedule_has_a_case():

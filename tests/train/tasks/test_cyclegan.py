@@ -30,7 +30,7 @@ from train.tasks.models import abstract_model, build_model
 
 pytestmark = [
     pytest.mark.usefixtures("quick_compilation"),
-    pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
 ]
 SMALLEST = {"width": 2, "blocks": 0}
 

@@ -24,7 +24,7 @@ from train.tasks.models import build_model
 
 pytestmark = [
     pytest.mark.usefixtures("quick_compilation"),
-    pytest.mark.standard_promotion("train.optim divides the whole step by floats"),
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
 ]
 
 
