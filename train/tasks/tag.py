@@ -41,7 +41,8 @@ class Task(BaseTask):
         """The sums over the sentences; each sentence contributes the mean over its words."""
         losses, correct, is_word = _losses(self.model_def.eval(state.params, state.buffers), batch)
         totals = is_word.sum(1).astype(losses.dtype)
-        return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (correct.sum(1).astype(losses.dtype) / totals).sum()}
+        corrects = correct.sum(1).astype(losses.dtype)
+        return {"loss": (losses.sum(1) / totals).sum(), "accuracy": (corrects / totals).sum()}
 
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """The tag of every word of `sentence`, and whether the word was in the training data.
