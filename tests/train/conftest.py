@@ -48,6 +48,16 @@ def classifier(tmp_path_factory, data_dir) -> Path:
 
 
 @pytest.fixture(scope="session")
+def painter(tmp_path_factory, data_dir) -> Path:
+    """The folder of a finished run of painter_gan, whose examples are curves."""
+    from train.engine.loop import train
+
+    workdir = tmp_path_factory.mktemp("runs") / "painter_gan"
+    train(tiny_recipe("painter_gan", take=None, sample_every=6), workdir, data_dir, quiet=True)
+    return workdir
+
+
+@pytest.fixture(scope="session")
 def conditional(tmp_path_factory, data_dir) -> Path:
     """The folder of a finished tiny run of cgan that keeps an average of the weights."""
     from train.engine.loop import train

@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 
 from convert.certificate.tolerances import TOLERANCES, difference
-from tests.conftest import tiny_recipe
 from train import generate
-from train.engine.loop import train
 from train.engine.runs import load_run
 from train.tasks.contract import Sampler
 
@@ -92,11 +90,10 @@ def test_images_are_written_as_a_grid_or_as_files(conditional, capsys):
     assert capsys.readouterr().out.endswith(f"wrote {files[0]} to {files[-1].name}\n")
 
 
-def test_curves_are_written_as_a_plot_and_a_table(tmp_path, data_dir):
-    train(tiny_recipe("painter_gan", take=None), tmp_path / "run", data_dir, quiet=True)
-    assert (tmp_path / "run" / "samples" / "curves_000006.png").is_file()
-    generate.main([str(tmp_path / "run"), "--count", "5"])
-    table = np.loadtxt(tmp_path / "run" / "generated" / "curves.csv", delimiter=",")
+def test_curves_are_written_as_a_plot_and_a_table(painter):
+    assert (painter / "samples" / "curves_000006.png").is_file()
+    generate.main([str(painter), "--count", "5"])
+    table = np.loadtxt(painter / "generated" / "curves.csv", delimiter=",")
     assert table.shape == (5, 15)
-    np.testing.assert_allclose(table, load_run(tmp_path / "run").sample(5).examples, rtol=1e-4)
-    assert (tmp_path / "run" / "generated" / "curves.png").is_file()
+    np.testing.assert_allclose(table, load_run(painter).sample(5).examples, rtol=1e-4)
+    assert (painter / "generated" / "curves.png").is_file()

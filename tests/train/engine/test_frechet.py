@@ -69,9 +69,8 @@ def test_images_of_a_shape_without_a_classifier_are_refused(data_dir):
         frechet.feature_extractor_for(RECIPES["dcgan"], (30, 30, 1), data_dir)
 
 
-def test_rows_of_numbers_are_their_own_features(tmp_path, data_dir):
-    train(tiny_recipe("painter_gan", take=None), tmp_path / "run", data_dir, quiet=True)
-    report = load_run(tmp_path / "run", data_dir=data_dir).evaluate()
+def test_rows_of_numbers_are_their_own_features(painter, data_dir):
+    report = load_run(painter, data_dir=data_dir).evaluate()
     (metric,) = report.metrics.values()
     assert metric.real is not None and 0 <= metric.real < 0.01 < metric.value
     assert "features by the heights themselves" in report.show()
