@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("test", "export")
+EXTRAS = ("torch", "test", "export")
 
 
 def main() -> None:

@@ -43,8 +43,8 @@ from benchmarks.layer_cases import CASES, Case
 from benchmarks.timing import Timing, interleaved
 from convert import to_torch
 from flax_models import layers
+from train.backend import compiler_options
 from train.command_line import parse_flags, run_command
-from train.engine.devices import compiler_options
 from train.lookup import look_up
 
 PROG = "python -m benchmarks.layers"

@@ -32,9 +32,9 @@ from convert import to_torch
 from convert.optimizers import build_torch_optimizers
 from convert.twins import child_of, find_twin
 from torch_models.steps import REFERENCE_STEPS
+from train.backend import compiler_options
 from train.command_line import parse_flags, run_command
 from train.data.sources import Arrays
-from train.engine.devices import compiler_options
 from train.recipes import RECIPES, Recipe, find_recipe
 from train.tasks import build_task
 from train.tasks.models import build_model

@@ -112,7 +112,7 @@ COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "summary
 
 
 def _use_compilation_cache() -> None:
-    from train.engine.devices import use_compilation_cache
+    from train.backend import use_compilation_cache
 
     use_compilation_cache()
 
@@ -131,7 +131,16 @@ def _print(renderable: Any) -> None:
 
 def main(args: list[str]) -> None:
     """Runs a command. The flags of a command: python -m convert COMMAND --help."""
-    tyro.extras.subcommand_cli_from_dict(COMMANDS, prog=PROG, description=__doc__, args=args or ["--help"])
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog=PROG, description=__doc__, args=args or ["--help"]
+        )
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ValueError(
+            "this needs PyTorch, which is not installed: pip install -c constraints.txt torch"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from flax import nnx, traverse_util
 
 from convert.certificate.tolerances import TOLERANCES, difference
 from convert.weights import leaves_to_flax, leaves_to_torch, plan
-from tests.pairs import QUICK, Pair
+from tests.compilation import QUICK
+from tests.pairs import Pair
 from train.tasks.state import BUFFERS, buffers_of
 
 FORWARD, GRADIENT, _STEPS, LOSSES = TOLERANCES["float64"]

@@ -1,6 +1,7 @@
 """What all tests share: tiers, one place for compiled programs, strict promotion, and a small trained run."""
 
 import dataclasses
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,14 @@ from typing import Any
 import hypothesis
 import jax
 import pytest
-import torch
 from hypothesis import HealthCheck, Phase
 
 from convert.twins import TWINS
-from tests.pairs import quicken
+from tests.compilation import quicken
 from train.optim import Adam
 from train.recipes import RECIPES
 
-# On tensors as small as these a second thread only waits, and waits busily.
-torch.set_num_threads(1)
+HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 # The everyday tier (-m "not heavy") has a model for every kind of layer and task; the full run has them all.
 EVERYDAY = {
@@ -39,6 +38,22 @@ def pytest_configure(config: pytest.Config) -> None:
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
     hypothesis.settings.load_profile(tier)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without torch, only the files that are marked jax_only are imported, and the folders that hold some."""
+    if HAS_TORCH:
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return not any("mark.jax_only" in file.read_text() for file in files) or None
+
+
+@pytest.fixture(scope="session", autouse=HAS_TORCH)
+def one_torch_thread() -> None:
+    """torch computes in one thread: on small tensors a second thread only waits, and waits busily."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,8 @@ import convert.__main__
 from tests import house
 from tests.train.runs import HEAVY_MODULES, call_commands
 
+pytestmark = pytest.mark.jax_only
+
 ROOT = Path(__file__).parent.parent
 SOURCES = house.sources_of(ROOT, house.PACKAGES)
 IMPORTS = house.imports_of(SOURCES)

@@ -37,7 +37,7 @@ def main(args: list[str]) -> None:
         raise ValueError("a run folder is needed")
     recipes = [read_recipe(workdir) for workdir in flags.runs]
 
-    from train.engine.devices import use_compilation_cache
+    from train.backend import use_compilation_cache
     from train.engine.evaluation.report import seed_table
     from train.engine.runs import load_run
 

@@ -48,7 +48,7 @@ def main(args: list[str]) -> None:
     if not translates:
         recipe.require_capability(Capability.SAMPLE, flags.run)
 
-    from train.engine.devices import use_compilation_cache
+    from train.backend import use_compilation_cache
     from train.engine.runs import load_run
     from train.engine.sampling import parse_latents, save_translations
 

@@ -43,7 +43,7 @@ def main(args: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from train.engine.devices import use_compilation_cache
+    from train.backend import use_compilation_cache
     from train.engine.runs import load_run
 
     use_compilation_cache()

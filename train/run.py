@@ -59,7 +59,7 @@ def main(args: list[str]) -> None:
     if kept:
         print(f"the run that was there is kept as {kept}")
 
-    from train.engine.devices import use_compilation_cache
+    from train.backend import use_compilation_cache
     from train.engine.loop import train
 
     use_compilation_cache()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import nnx, traverse_util
@@ -13,7 +14,7 @@ from convert.certificate.recording import record_flax_outputs, recorded_torch_ou
 from convert.certificate.tolerances import difference
 from convert.layouts import activation_layout
 from convert.weights import leaves_to_torch, plan, to_numpy
-from train.engine.devices import compiler_options
+from train.backend import Options, compiler_options, short_compiler_options
 from train.tasks.state import buffers_of
 
 Errors = dict[str, float]
@@ -103,6 +104,7 @@ def call_flax(
     """
     graph, *state = nnx.split(module, nnx.Param, ...)
     params, rest = map(nnx.to_pure_dict, state)
+    dtype = jax.tree.leaves(params)[0].dtype
     called: list[str] = []  # the layers in the order of their calls
     floats = {i: array for i, array in enumerate(arrays) if _is_float(array)}
 
@@ -120,11 +122,16 @@ def call_flax(
         (of_params, of_inputs), aux = jax.grad(total, argnums=(0, 1), has_aux=True)(params, floats)
         return {**aux, "parameters": of_params, "inputs": list(of_inputs.values())}
 
-    result = jax.tree.map(np.asarray, jax.jit(run, compiler_options=compiler_options())(params, floats))
+    result = jax.tree.map(np.asarray, jax.jit(run, compiler_options=options_for(dtype))(params, floats))
     for name in {"buffers", "parameters"} & result.keys():
         result[name] = traverse_util.flatten_dict(result[name])
     result["layers"] = {name: result["layers"][name] for name in called}  # jit sorts the keys of a dict
     return result
+
+
+def options_for(dtype: Any) -> Options:
+    """How the Flax side is compiled: float32 as in training; float64, which nobody trains in, sooner."""
+    return short_compiler_options() if jnp.dtype(dtype) == jnp.float64 else compiler_options()
 
 
 def _is_float(array: np.ndarray) -> bool:

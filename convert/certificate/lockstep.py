@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from flax import nnx, traverse_util
 
-from convert.certificate.calls import as_dtype, to_torch_input
+from convert.certificate.calls import as_dtype, options_for, to_torch_input
 from convert.certificate.dropout import Masks, given_masks, record_masks
 from convert.certificate.tolerances import difference
 from convert.optimizers import (
@@ -28,7 +28,6 @@ from convert.optimizers import (
 from convert.twins import Example, child_of
 from convert.weights import leaves_to_flax, leaves_to_torch, plan, to_numpy
 from torch_models.steps import REFERENCE_STEPS
-from train.engine.devices import compiler_options
 from train.recipes import Recipe
 from train.tasks import build_task
 from train.tasks.state import TrainState
@@ -36,7 +35,8 @@ from train.tasks.state import TrainState
 
 def run_lockstep(
     recipe: Recipe, flax_model: nnx.Module, torch_model: torch.nn.Module, examples: Mapping[str, Example],
-    *, steps: int, batch: int, seed: int, free: bool, optimizers: Mapping[str, Any] | None = None,
+    *, steps: int, batch: int, seed: int, free: bool, leaves: bool = True,
+    optimizers: Mapping[str, Any] | None = None,
 ) -> tuple[float, dict[str, float]]:  # fmt: skip
     """(the largest difference of a loss, {leaf, or leaf and moment: its largest difference}).
 
@@ -44,6 +44,7 @@ def run_lockstep(
     training step. steps, batch: the number of steps and their batch size. seed: the seed of the random
     numbers. free: True keeps the Flax side's own state over all steps, and compares leaves after the last
     step. False gives the Flax side torch's state before every step, and compares leaves after each step.
+    leaves: whether leaves are compared; without them only losses are.
     optimizers: optax states to start from; without them both sides start with new optimizers.
     """
     batch *= recipe.batch_splits  # a batch norm needs enough examples in every part of a batch
@@ -63,7 +64,7 @@ def run_lockstep(
         flax_child, torch_child = child_of(flax_model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], flax_child, torch_child, optimizer)
     reference = REFERENCE_STEPS[recipe.task](torch_model, torch_optimizers, **recipe.step_options)
-    step = jax.jit(_with_masks(task.step, masks), compiler_options=compiler_options())
+    step = jax.jit(_with_masks(task.step, masks), compiler_options=options_for(dtype))
     rng = np.random.default_rng(seed)
     loss_error, errors = 0.0, {}
     for number in range(steps):
@@ -81,7 +82,7 @@ def run_lockstep(
             )
         for name, loss in flax_losses.items():
             loss_error = max(loss_error, difference(np.asarray(loss), to_numpy(torch_losses[name])))
-        if not free or number == steps - 1:
+        if leaves and (not free or number == steps - 1):
             new = state_errors(state, flax_model, torch_model, torch_optimizers)
             errors = {name: max(error, errors.get(name, 0.0)) for name, error in new.items()}
     return loss_error, errors

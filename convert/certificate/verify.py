@@ -7,6 +7,7 @@ training changes, all gradients, and 20 optimizer steps in lockstep with the PyT
 import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,7 @@ NUM_STEPS, BATCH_SIZE = 20, 16
 # is therefore repeated with new random inputs until it passes, up to MAX_TRIES times in all. An error in the
 # code would fail every time; a jump does not. In float64 the check is made once.
 MAX_TRIES = 3
+MOST_AT_ONCE = 50_000_000  # parameters of a model that is compared in several dtypes at the same time
 
 
 class Subject(NamedTuple):
@@ -72,24 +74,29 @@ def verify(
     if twin.large and dict(recipe.options) != dict(twin.tiny):
         small = dataclasses.replace(recipe, options=dict(twin.tiny))
         stepped = Subject(small, random_values(small, seed))
-    checks: list[Check] = []
-    layers: list[Layer] = []
-    exempt: tuple[str, ...] = ()
     cpu = jax.local_devices(backend="cpu")[0]
-    for dtype in dtypes:
+
+    def verifier(dtype: str) -> _Verifier:
+        return _Verifier(subject, stepped, twin, dtype, steps, batch, seed)
+
+    def compare(dtype: str) -> list[Check]:
         with (
             jax.enable_x64(dtype == "float64"),
             jax.default_matmul_precision("highest"),
             jax.default_device(cpu),
         ):
-            new = _Verifier(subject, stepped, twin, dtype, steps, batch, seed)
-            checks += new.checks()
-            layers += new.layers
-            exempt = new.step_exempt
+            return verifiers[dtype].checks()
+
+    verifiers = {dtype: verifier(dtype) for dtype in dtypes}
+    numbers = sum(array.size for array in subject.values.values())
+    # While one dtype compiles, the other computes. Both dtypes of a very large model may not fit in memory.
+    with ThreadPoolExecutor(len(dtypes) if numbers < MOST_AT_ONCE else 1) as pool:
+        checks = [check for found in pool.map(compare, dtypes) for check in found]
     return Certificate(
         model=model, options=dict(recipe.options), weights=weights or f"random weights, seed {seed}",
         steps=steps, batch=batch, seed=seed, versions=versions(), checks=tuple(checks),
-        layers=tuple(layers), exempt=exempt,
+        layers=tuple(layer for one in verifiers.values() for layer in one.layers),
+        exempt=verifiers[dtypes[-1]].step_exempt,
     )  # fmt: skip
 
 
@@ -185,7 +192,8 @@ class _Verifier:
         examples = find_twin(recipe.model, recipe.options).batch
         losses, leaves = run_lockstep(
             recipe, flax_model, torch_model, examples, steps=self.steps, batch=self.batch,
-            seed=self.seed, free=free, optimizers=self.stepped.optimizers,
+            seed=self.seed, free=free, leaves=self.tolerances.steps is not None,
+            optimizers=self.stepped.optimizers,
         )  # fmt: skip
         steps = f"{self.steps} steps" + ("" if self.stepped is self.subject else " of the small variant")
         steps += "" if free else ", each from torch's state"

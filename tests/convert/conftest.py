@@ -8,7 +8,8 @@ import pytest
 
 from convert import Certificate, verify
 from convert.twins import TWINS
-from tests.pairs import Pair, model_pair, quicken
+from tests.compilation import quicken
+from tests.pairs import Pair, model_pair
 from train.recipes import RECIPES
 
 # Five critic steps compile five times as long as one, and two show as much.

@@ -13,8 +13,8 @@ import torch
 from convert.__main__ import PROG, main
 from convert.runs import run_from_torch, run_to_torch
 from convert.weights import ConversionError
+from tests.compilation import quicken
 from tests.conftest import trained_recipe
-from tests.pairs import quicken
 from train.command_line import run_command
 from train.engine.runs import load_run
 

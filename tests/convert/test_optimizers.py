@@ -17,8 +17,9 @@ from convert.optimizers import build_torch_optimizers
 from convert.weights import ConversionError, leaves_to_torch, plan
 from flax_models import layers
 from tests.agreement import STEPS
+from tests.compilation import QUICK
 from tests.conftest import tiny_recipe
-from tests.pairs import QUICK, Pair, make_pair
+from tests.pairs import Pair, make_pair
 from tests.train.optim.against_torch import ROWS
 from train.optim import OPTIMIZERS, SGD, Adam, to_optax
 

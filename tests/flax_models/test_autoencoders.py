@@ -7,7 +7,8 @@ import pytest
 
 from convert.summary import summarise
 from tests.agreement import assert_pair_agrees
-from tests.pairs import QUICK, model_pair
+from tests.compilation import QUICK
+from tests.pairs import model_pair
 
 # What each layer with parameters, and each max-pool, puts out, as MODELS has it; channels last.
 OUTPUTS = {

@@ -18,9 +18,10 @@ from convert.certificate.recording import record_flax_outputs
 from convert.certificate.tolerances import TOLERANCES
 from convert.twins import TWINS
 from tests.agreement import assert_pair_agrees
+from tests.compilation import quicken
 from tests.conftest import EVERYDAY
 from tests.flax_models.test_full_size import full_size
-from tests.pairs import make_pair, model_inputs, model_pair, new_module, quicken
+from tests.pairs import make_pair, model_inputs, model_pair, new_module
 
 FAMILIES = {
     f"flax_models.{file}" for file in ("regression", "mlp", "lenet", "alexnet", "vgg", "googlenet", "resnet")

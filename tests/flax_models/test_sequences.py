@@ -15,7 +15,8 @@ from convert.certificate.tolerances import TOLERANCES, difference
 from convert.formats import FORMATS
 from convert.formats.alone import check_export, run_alone
 from convert.twins import TWINS, Example, find_twin
-from tests.pairs import QUICK, model_pair
+from tests.compilation import QUICK
+from tests.pairs import model_pair
 from train.data.readers.tagged import encode_words
 
 FORWARD = TOLERANCES["float64"].forward

@@ -10,7 +10,10 @@ from train.engine.comparison import describe_differences
 from train.engine.loop import train
 from train.engine.run_folders import read_recipe
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 def test_runs_are_compared_in_one_plot(small_run, tmp_path, data_dir, capsys):

@@ -11,7 +11,10 @@ from train import generate
 from train.engine.runs import load_run
 from train.tasks.contract import Sampler
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 def test_a_run_saves_a_row_for_every_class_and_an_animation(conditional):

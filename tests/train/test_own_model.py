@@ -10,7 +10,10 @@ from tests.train.runs import run_command
 from train import run
 from train.engine.metrics import read_metrics
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 SOURCE = """
 import jax
 from flax import nnx

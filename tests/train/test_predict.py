@@ -20,7 +20,10 @@ from train.engine.metrics import is_metric, read_metrics
 from train.engine.runs import load_run
 from train.recipes import RECIPES
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 def trained(model: str, folder: Any, **fields: Any) -> Any:

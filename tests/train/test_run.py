@@ -18,7 +18,10 @@ from train.engine.run_folders import read_recipe
 from train.engine.runs import load_run
 from train.recipes import RECIPES
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 REFUSED = {
     "no model": ([], "--model is needed: linear_regression, "),

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flax_models import layers
+from train.backend import compiler_options
 from train.data.feeds import Feed
 from train.data.random_keys import AUGMENT, NOISE, rng_key
-from train.engine.devices import compiler_options
 from train.tasks.contract import Task
 from train.tasks.state import TrainState
 

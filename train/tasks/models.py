@@ -8,9 +8,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from flax import nnx
 
 from flax_models import MODELS
+from train.backend import short_compiler_options
 from train.lookup import look_up
 from train.recipes import Recipe
 
@@ -56,8 +58,15 @@ def build_model(recipe: Recipe, cls: type[nnx.Module] | None = None) -> Any:
     """
     build: Any = cls or find_model(recipe.model)
     check_options(recipe, build)
+
+    def construct() -> Any:
+        return build(**recipe.options, rngs=nnx.Rngs(recipe.seed))
+
     # One jit around the constructor; otherwise JAX would compile each shape separately.
-    return nnx.jit(lambda: build(**recipe.options, rngs=nnx.Rngs(recipe.seed)))()
+    state = jax.jit(lambda: nnx.state(construct()), compiler_options=short_compiler_options())()
+    model = nnx.eval_shape(construct)
+    nnx.update(model, state)
+    return model
 
 
 def check_options(recipe: Recipe, cls: type[nnx.Module]) -> None:

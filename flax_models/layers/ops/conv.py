@@ -56,21 +56,21 @@ def _on_cpu(
 @custom_vjp(nondiff_argnum=2)
 def conv2d(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """The convolution: (N, H, W, C), (kH, kW, C/groups, K) -> (N, OH, OW, K)."""
-    form = conv_forms.forward_form(w.shape[2], geometry)
+    form = conv_forms.forward_form(x, w, geometry)
     return _on_cpu(form, _xla_conv, x, w, geometry=geometry)
 
 
 @custom_vjp(nondiff_argnum=2)
 def conv2d_input(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """The transpose of conv2d in x: (N, OH, OW, K), (kH, kW, C/groups, K) -> (N, H, W, C)."""
-    form = conv_forms.input_form(w.shape[2], geometry)
+    form = conv_forms.input_form(y, w, geometry)
     return _on_cpu(form, _xla_input, y, w, geometry=geometry)
 
 
 @custom_vjp(nondiff_argnum=2)
 def conv2d_weight(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
     """The transpose of conv2d in w: (N, H, W, C), (N, OH, OW, K) -> (kH, kW, C/groups, K)."""
-    form = conv_forms.weight_form(x.shape[3], geometry)
+    form = conv_forms.weight_form(x, y, geometry)
     return _on_cpu(form, _xla_weight, x, y, geometry=geometry)
 
 

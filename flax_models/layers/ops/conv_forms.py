@@ -28,6 +28,9 @@ the same cores, in ms:
     56x56x64 -> 128 k3 s2 p1, 16              16      19        13      13
     32x32x16 -> 32 k3 s2 p1, 32              1.6     1.0       0.9     0.8
 
+Float64 is a fourth kind. XLA's CPU backend has no library for it and convolves with plain loops, 10 to 30
+times slower than a product. If the patches are not too large, all three convolutions of float64 are products.
+
 All forms need one group and padding that is not negative; the forms by phases also need dilation 1. Other
 backends keep XLA's convolution.
 """
@@ -42,6 +45,8 @@ from jax import lax
 from flax_models.layers.ops.products import matmul_input
 from flax_models.layers.ops.shapes import Pair
 from flax_models.layers.ops.windows import at_offset, fold, from_offset, offsets
+
+MOST_PATCHES = 2**26  # numbers in the patches of one convolution in float64: 512 MiB
 
 
 class Geometry(NamedTuple):
@@ -68,18 +73,20 @@ class Geometry(NamedTuple):
 Form = Callable[[jax.Array, jax.Array, Geometry], jax.Array]
 
 
-def forward_form(in_channels: int, geometry: Geometry) -> Form | None:
+def forward_form(x: jax.Array, w: jax.Array, geometry: Geometry) -> Form | None:
     """The form of `conv2d` that is faster than XLA's; None if there is none."""
-    if _supported(geometry) and (_small_output(geometry) or in_channels == 1):
-        return patches_forward
-    return None
+    if not _supported(geometry):
+        return None
+    products = _small_output(geometry) or w.shape[2] == 1 or _is_slow(x, w.shape[2], geometry)
+    return patches_forward if products else None
 
 
-def input_form(in_channels: int, geometry: Geometry) -> Form | None:
+def input_form(y: jax.Array, w: jax.Array, geometry: Geometry) -> Form | None:
     """The form of `conv2d_input` that is faster than XLA's; None if there is none."""
     if not _supported(geometry):
         return None
-    if _small_output(geometry) or in_channels == 1:
+    in_channels = w.shape[2]
+    if _small_output(geometry) or in_channels == 1 or _is_slow(y, in_channels, geometry):
         return folded_input
     phases = max(geometry.stride) > 1 and geometry.dilation == (1, 1)
     # Padding to a multiple of the stride may add at most 1/4 to the kernel.
@@ -92,11 +99,13 @@ def input_form(in_channels: int, geometry: Geometry) -> Form | None:
     return phases_apart if phases and covers else None
 
 
-def weight_form(in_channels: int, geometry: Geometry) -> Form | None:
+def weight_form(x: jax.Array, y: jax.Array, geometry: Geometry) -> Form | None:
     """The form of `conv2d_weight` that is faster than XLA's; None if there is none."""
-    if _supported(geometry) and (in_channels == 1 or geometry.kernel_size == (1, 1)):
-        return patches_weight
-    return None
+    if not _supported(geometry):
+        return None
+    in_channels = x.shape[3]
+    products = in_channels == 1 or geometry.kernel_size == (1, 1)
+    return patches_weight if products or _is_slow(x, in_channels, geometry) else None
 
 
 def patches_forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -211,6 +220,12 @@ def _whole_kernel(geometry: Geometry) -> Pair:
 
 def _supported(geometry: Geometry) -> bool:
     return geometry.groups == 1 and min(low_high for pair in geometry.padding for low_high in pair) >= 0
+
+
+def _is_slow(array: jax.Array, in_channels: int, geometry: Geometry) -> bool:
+    """Whether XLA convolves this array's dtype with plain loops, and the patches have few enough numbers."""
+    numbers = array.shape[0] * in_channels * _area(geometry.output_size) * _area(geometry.kernel_size)
+    return array.dtype == jnp.float64 and numbers <= MOST_PATCHES
 
 
 def _small_output(geometry: Geometry) -> bool:

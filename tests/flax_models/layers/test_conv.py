@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from flax_models.layers.ops import conv, conv_forms
 from flax_models.layers.ops.conv_forms import Geometry
 from tests.agreement import assert_pair_agrees
+from tests.compilation import QUICK
 from tests.flax_models.layers.layer_pairs import build, layer_pair, seeds, torch_layer
-from tests.pairs import QUICK
 
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)
@@ -22,6 +22,14 @@ sizes = st.tuples(st.integers(2, 6), st.integers(2, 6))
 channels = st.sampled_from([(2, 3, 1), (2, 4, 2), (3, 3, 3), (1, 2, 1)])
 
 
+@pytest.fixture(params=["products in float64", "the forms of float32"])
+def forms(request, monkeypatch):
+    """Both choices of forms; the one of float32 is checked in float64 too, because that is strict."""
+    if request.param == "the forms of float32":
+        monkeypatch.setattr(conv_forms, "MOST_PATCHES", 0)
+
+
+@pytest.mark.usefixtures("forms")
 @given(sizes, channels, pairs, pairs, zeros, pairs, st.booleans(), seeds)
 def test_conv2d(size, channels, kernel_size, stride, padding, dilation, bias, seed):
     room = zip(size, padding, dilation, kernel_size, strict=True)
@@ -44,6 +52,7 @@ def test_conv2d_named_padding(size, kernel_size, dilation, padding, seed):
     assert_pair_agrees(pair, x, seed=seed)
 
 
+@pytest.mark.usefixtures("forms")
 @given(sizes, channels, pairs, pairs, zeros, zeros, pairs, st.booleans(), seeds)
 def test_conv_transpose2d(size, channels, kernel_size, stride, padding, extra, dilation, bias, seed):
     assume(all(e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)))
@@ -80,18 +89,29 @@ def test_every_form_of_the_input_gradient(form, size, kernel_size, stride, befor
         assert float(products[0]) == pytest.approx(float(products[1]))
 
 
-def test_the_form_follows_the_shape():
-    def form(in_channels, size, kernel, stride, padding=1, dilation=1):
-        sides = [(n, n) for n in (size, kernel, stride, padding, dilation)]
-        geometry = Geometry(sides[0], sides[1], sides[2], (sides[3], sides[3]), sides[4], groups=1)
-        return conv_forms.input_form(in_channels, geometry)
+def input_form(in_channels, size, kernel, stride, padding=1, dilation=1, *, batch=2, dtype=jnp.float32):
+    sides = [(n, n) for n in (size, kernel, stride, padding, dilation)]
+    geometry = Geometry(sides[0], sides[1], sides[2], (sides[3], sides[3]), sides[4], groups=1)
+    y = jax.ShapeDtypeStruct((batch, *geometry.output_size, 4), dtype)
+    w = jax.ShapeDtypeStruct((kernel, kernel, in_channels, 4), dtype)
+    return conv_forms.input_form(y, w, geometry)
 
+
+def test_the_form_follows_the_shape():
+    form = input_form
     assert form(3, 64, 4, 2) is form(16, 64, 4, 2) is conv_forms.phases_together
     assert form(256, 8, 4, 2) is form(64, 56, 3, 2) is form(8, 56, 3, 2) is conv_forms.phases_apart
     assert form(512, 2, 3, 1) is form(1, 64, 4, 2) is form(3, 64, 3, 2) is conv_forms.folded_input
     assert form(64, 56, 3, 1) is form(64, 56, 1, 2, padding=0) is form(64, 56, 3, 2, dilation=2) is None
 
 
+def test_float64_is_a_product_if_its_patches_fit_in_memory():
+    with jax.enable_x64(True):
+        assert input_form(64, 56, 3, 1, dtype=jnp.float64) is conv_forms.folded_input
+        assert input_form(64, 56, 3, 1, dtype=jnp.float64, batch=1024) is None
+
+
+@pytest.mark.usefixtures("forms")
 @pytest.mark.parametrize("channels", [1, 3, 6, 17])
 @pytest.mark.parametrize(("kernel_size", "stride"), [((11, 4), (4, 4)), ((7, 8), (2, 3)), ((4, 3), (2, 1))])
 def test_large_kernels_and_strides(channels, kernel_size, stride):

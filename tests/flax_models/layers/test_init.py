@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flax_models.layers import init
-from tests.pairs import QUICK
+from tests.compilation import QUICK
 
 KEY = jax.random.key(0)
 # our shape, torch's shape: Linear, Conv2d, grouped Conv2d, ConvTranspose2d, grouped ConvTranspose2d

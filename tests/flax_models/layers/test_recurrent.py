@@ -12,8 +12,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from flax_models import layers
 from tests.agreement import assert_pair_agrees
+from tests.compilation import QUICK
 from tests.flax_models.layers.layer_pairs import build, layer_pair, seeds, torch_layer
-from tests.pairs import QUICK, Pair
+from tests.pairs import Pair
 
 KINDS = {
     "tanh": ("RNN", {"nonlinearity": "tanh"}), "relu": ("RNN", {"nonlinearity": "relu"}),

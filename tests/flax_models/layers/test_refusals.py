@@ -11,8 +11,8 @@ from flax import nnx
 
 from flax_models import layers
 from tests.agreement import channels_first
+from tests.compilation import QUICK
 from tests.flax_models.layers.layer_pairs import build, torch_layer
-from tests.pairs import QUICK
 
 IMAGES = (2, 5, 6, 4)
 REFUSED = [  # name, arguments, input shape in our layout

@@ -21,6 +21,8 @@ from train.data.images import ImageSource
 from train.data.load import load_data
 from train.data.readers.digits import Digits
 
+pytestmark = pytest.mark.jax_only
+
 
 def load(name: str, folder: Any, **options: Any) -> Any:
     return load_data(name, folder, kind="image", **options)

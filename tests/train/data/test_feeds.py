@@ -10,6 +10,8 @@ import pytest
 from train.data.feeds import GeneratedFeed, InMemory, Streaming, make_feed
 from train.data.sources import Data, Generated, Source
 
+pytestmark = pytest.mark.jax_only
+
 
 class Numbers(Source):
     """The numbers 0 to size - 1 as examples."""

@@ -13,6 +13,8 @@ from train.data.feeds import make_feed
 from train.data.images import fit_image, open_image
 from train.data.load import load_data
 
+pytestmark = pytest.mark.jax_only
+
 
 def save(path, colour=(200, 100, 0), size=(12, 8), mode="RGB", **options):
     path.parent.mkdir(parents=True, exist_ok=True)

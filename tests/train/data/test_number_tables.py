@@ -10,6 +10,8 @@ import pytest
 
 from train.data.load import load_data
 
+pytestmark = pytest.mark.jax_only
+
 
 def load(name, kind="table") -> Any:
     train, test, meta, _ = load_data(name, Path("unused"), kind=kind)

@@ -11,6 +11,8 @@ from train.data.feeds import make_feed
 from train.data.load import load_data
 from train.data.sources import Data
 
+pytestmark = pytest.mark.jax_only
+
 
 def load(name: str, folder: Any, **options: Any) -> Any:
     return load_data(name, folder, kind="pair", **options)

@@ -11,6 +11,8 @@ from train.data.readers.digits import split_digits
 from train.data.readers.digits_on_photos import alpha_mask, blend
 from train.data.readers.photos import TEST_ROW, draw_patches, regions
 
+pytestmark = pytest.mark.jax_only
+
 
 @pytest.fixture(scope="module")
 def photos(data_dir) -> Any:

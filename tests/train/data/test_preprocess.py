@@ -8,6 +8,8 @@ from sklearn.datasets import load_digits
 
 from train.data.preprocess import PREPROCESSING, preprocess
 
+pytestmark = pytest.mark.jax_only
+
 
 def columns(count, seed=0):
     """Five correlated columns with different means and scales."""

@@ -9,6 +9,8 @@ from tests.train.tasks.sequences import load
 from train.recipes import RECIPES
 from train.tasks.models import abstract_model, fit_options
 
+pytestmark = pytest.mark.jax_only
+
 
 def test_airline_passengers_are_scaled_by_their_range_and_split_in_time():
     train, test, meta, _ = load("airline_passengers", "forecast")

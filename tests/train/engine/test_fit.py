@@ -20,7 +20,10 @@ from train.engine.runs import fit, load_run
 from train.optim import SGD, Adam
 from train.recipes import ClassifyRecipe, RegressRecipe
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 class Points(nnx.Module):

@@ -16,7 +16,10 @@ from train.engine.runs import load_run
 from train.optim import SGD
 from train.recipes import RECIPES, Recipe
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 def test_the_distance_of_known_normal_distributions():

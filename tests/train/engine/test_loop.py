@@ -21,7 +21,10 @@ from train.engine.steps import fast_steps_per_call
 from train.optim import Adam
 from train.tasks.models import build_model
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 def test_a_run_folder_describes_itself(small_run):

@@ -22,7 +22,10 @@ from train.engine.runs import load_run
 from train.optim import Adam
 from train.recipes import RECIPES
 
-pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
+pytestmark = [
+    pytest.mark.jax_only,
+    pytest.mark.standard_promotion("training runs under jax's default promotion"),
+]
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from train.recipes import (
     recipe_from_json,
 )
 
+pytestmark = pytest.mark.jax_only
+
 REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
     Recipe: [
         *(({name: 0}, f"{name} must be at least 1, got 0") for name in (

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from convert.twins import TWINS
-from tests.pairs import QUICK
+from tests.compilation import QUICK
 from train.data.feeds import make_feed
 from train.data.load import load_data
 from train.recipes import RECIPES

@@ -16,8 +16,9 @@ from convert.optimizers import build_torch_optimizers
 from convert.twins import TWINS, find_twin
 from convert.weights import leaves_to_torch, plan
 from tests.agreement import FORWARD, GRADIENT, STEPS
+from tests.compilation import QUICK
 from tests.conftest import tiny_recipe
-from tests.pairs import QUICK, model_pair
+from tests.pairs import model_pair
 from torch_models.steps import gan as torch_gan
 from train.recipes import RECIPES
 from train.tasks import build_task
