@@ -10,13 +10,8 @@ import jax
 import numpy as np
 import torch
 
-from convert.certificate.calls import as_dtype, to_torch_input
+from convert.certificate.calls import to_torch_input
 from train.engine.run_folders import write_json
-
-
-def float32(array: np.ndarray) -> np.ndarray:
-    """A float array as float32; an integer array unchanged."""
-    return as_dtype(array, np.float32)
 
 
 def torch_device() -> str:

@@ -30,7 +30,6 @@ from flax import nnx
 import torch_models.layers
 from benchmarks.common import (
     device_name,
-    float32,
     on_jax,
     on_torch,
     table_head,
@@ -41,6 +40,7 @@ from benchmarks.common import (
 )
 from benchmarks.layer_cases import CASES, Case
 from benchmarks.timing import Timing, interleaved
+from benchmarks.workers.inputs import as_float32
 from convert import to_torch
 from flax_models import layers
 from train.backend import compiler_options
@@ -111,7 +111,7 @@ def timed_calls(case: Case) -> tuple[Calls, Calls]:
     layer, x = flax_layer(case), draw_input(case)
     outputs = jax.tree.leaves(jax.eval_shape(lambda: nnx.clone(layer)(x)))
     rng = np.random.default_rng(1)
-    cotangents = [float32(rng.standard_normal(y.shape)) for y in outputs]
+    cotangents = [as_float32(rng.standard_normal(y.shape)) for y in outputs]
     twin = to_torch(layer, torch_layer(case)).to(torch_device())
     return _flax_calls(layer, x, cotangents), _torch_calls(twin, x, cotangents)
 
@@ -134,7 +134,7 @@ def draw_input(case: Case) -> np.ndarray:
     rng = np.random.default_rng(0)
     if case.kind == "Embedding":
         return rng.integers(case.args[0], size=case.shape, dtype=np.int32)
-    return float32(rng.standard_normal(case.shape))
+    return as_float32(rng.standard_normal(case.shape))
 
 
 def _flax_calls(layer: nnx.Module, x: np.ndarray, cotangents: list[np.ndarray]) -> Calls:

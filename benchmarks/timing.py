@@ -37,7 +37,7 @@ def interleaved(
         for name, call in contenders.items():
             call()
             samples[name] += [_milliseconds(call) for _ in range(calls)]
-    return {name: _timing(values) for name, values in samples.items()}
+    return {name: timing_of(values) for name, values in samples.items()}
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
@@ -46,7 +46,8 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def _timing(values: list[float]) -> Timing:
+def timing_of(values: list[float]) -> Timing:
+    """The median and the quartiles of some times."""
     if len(values) == 1:
         return Timing(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -1,148 +1,123 @@
-"""Compares the training step of models with PyTorch's: `python -m benchmarks.train_step --model dcgan`.
+"""Compares models with PyTorch, step by step: `python -m benchmarks.train_step --model dcgan`.
 
-Both frameworks do the same work: forward pass, backward pass and optimizer step on one batch with the same
-random numbers, in float32, from the same weights, with the optimizers of the model's recipe. torch runs
-eagerly and compiled (its modules and the steps of its optimizers). The last column is the shorter of these
-two times divided by Flax's time: above 1, Flax is faster. All run in one process, interleaved.
+Both frameworks do the same work in float32: a forward pass, a backward pass and an optimizer step on one
+batch, with the optimizers of the model's recipe; and a forward pass in evaluation mode on 1 and on 64
+examples. torch takes its steps eagerly and compiled (its modules and the steps of its optimizers).
+
+Each framework has its own process, new for every model, and they are asked in turns. In one process the idle
+threads of one framework would disturb the other. `--python PATH` adds another Python with another jax.
+The ratio is torch's shorter time divided by Flax's: above 1, Flax is faster. The memory is what a step adds
+at its peak to a process that has imported its framework and drawn its inputs: weights, optimizer state,
+activations and work space.
 """
 
-from collections.abc import Callable
+import json
+import os
+import platform
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import torch
-
-import torch_models
-from benchmarks.common import (
-    device_name,
-    float32,
-    on_torch,
-    table_head,
-    table_line,
-    torch_device,
-    torch_tensor,
-    write_rows,
-)
-from benchmarks.timing import Timing, interleaved
-from convert import to_torch
-from convert.optimizers import build_torch_optimizers
-from convert.twins import child_of, find_twin
-from torch_models.steps import REFERENCE_STEPS
-from train.backend import compiler_options
+from benchmarks.tables import markdown, page_with
+from benchmarks.timing import timing_of
+from benchmarks.workers.process import Worker
 from train.command_line import parse_flags, run_command
-from train.data.sources import Arrays
-from train.recipes import RECIPES, Recipe, find_recipe
-from train.tasks import build_task
-from train.tasks.models import build_model
+from train.engine.run_folders import write_json, write_text
+from train.recipes import RECIPES, find_recipe
 
 PROG = "python -m benchmarks.train_step"
-COLUMNS = (
-    "model", "batch", "device", "Flax ms", "torch eager ms", "torch.compile ms", "best torch / Flax"
-)  # fmt: skip
+FORWARD = (1, 64)
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Compare the training step of models with torch eager and torch.compile."""
+    """Compare the training step and the forward pass of models with torch."""
 
     model: tuple[str, ...]
     """Names of models, or "all"."""
     batch_size: int | None = None
     """Examples per step; by default the recipe's."""
-    rounds: int = 10
-    """Rounds, in each of which every contender takes three measured steps."""
-    device: str | None = None
-    """cpu, cuda ...; by default JAX's default."""
+    rounds: int = 5
+    """Rounds, in each of which every contender takes one step that is not timed and three that are."""
+    python: tuple[Path, ...] = ()
+    """Further Python interpreters in which Flax is timed too, such as one with a newer jax."""
+    compiled: bool = True
+    """Also time torch.compile."""
     json: Path | None = None
-    """Also write the table to this file."""
+    """Keep the results in this file; results of other models in it stay."""
+    write: Path | None = None
+    """Write the tables into this page, between its lines <!-- table --> and <!-- end -->."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """The times of one step."""
+def measure(
+    model: str, batch_size: int, *, rounds: int, pythons: tuple[Path | str, ...] = (sys.executable,),
+    options: dict[str, Any] | None = None, compiled: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """The results of one model, as JSON values.
 
-    model: str
-    batch_size: int
-    device: str
-    flax: Timing
-    eager: Timing
-    compiled: Timing
-
-    @property
-    def ratio(self) -> float:
-        """The shorter of torch's times divided by Flax's."""
-        return min(self.eager.median, self.compiled.median) / self.flax.median
-
-    @property
-    def cells(self) -> tuple[Any, ...]:
-        """The row of the table."""
-        return self.model, self.batch_size, self.device, self.flax, self.eager, self.compiled, self.ratio
-
-
-def time_step(recipe: Recipe, batch_size: int, rounds: int) -> Row:
-    """The times of a step in Flax, torch eager and torch compiled, from the same weights."""
-    flax_model = build_model(recipe)
-    rng = np.random.default_rng(0)
-    examples = find_twin(recipe.model, recipe.options).batch
-    batch = {name: float32(example.draw(rng, batch_size)) for name, example in examples.items()}
-    task = build_task(recipe, flax_model)
-    noise = {name: np.asarray(value) for name, value in task.draw(jax.random.key(0), batch_size).items()}
-    contenders = {
-        "flax": _flax_step(task, batch, noise),
-        "eager": _torch_step(recipe, flax_model, batch, noise, compiled=False),
-        "compiled": _torch_step(recipe, flax_model, batch, noise, compiled=True),
-    }
-    return Row(recipe.model, batch_size, device_name(), **interleaved(contenders, rounds=rounds))
-
-
-def _flax_step(task: Any, batch: Arrays, noise: Arrays) -> Callable[[], object]:
-    step = jax.jit(task.step, donate_argnums=0, compiler_options=compiler_options())
-    state = jax.tree.map(jnp.copy, task.initial_state())
-    on_device = jax.tree.map(jnp.asarray, (batch, noise))
-
-    def call() -> None:
-        nonlocal state
-        state, losses = step(state, *on_device)
-        jax.block_until_ready((state, losses))
-
-    return call
+    pythons: the interpreters in which Flax is timed. options: of the model; by default the recipe's.
+    {"model", "batch", "device", "torch": its version, "memory": {contender: MiB}, "milliseconds": {what:
+    {contender: [median, low, high]}}}. The contenders of Flax are named by the version of jax.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    arguments = {"model": model, "options": options, "batch_size": batch_size, "forward": FORWARD}
+    with ExitStack() as stack:
+        flax: dict[str, Worker] = {}
+        device = ""
+        memory: dict[str, float] = {}
+        for python in pythons:
+            worker = stack.enter_context(Worker(python, "flax_worker"))
+            ready = worker.ask("prepare", **arguments)
+            device = ready["device"]
+            flax[f"jax {ready['jax']}"] = worker
+            memory[f"jax {ready['jax']}"] = ready["memory"]
+        torch = stack.enter_context(Worker(sys.executable, "torch_worker"))
+        reference = torch.ask("prepare", compiled=compiled, **arguments)
+        memory["torch"] = reference["memory"]
+        turns = [("step", name, worker, "step") for name, worker in flax.items()]
+        turns += [("step", "torch eager", torch, "eager")]
+        turns += [("step", "torch.compile", torch, "compiled")] * compiled
+        for size in FORWARD:
+            what = f"forward {size}"
+            turns += [(what, name, worker, what) for name, worker in [*flax.items(), ("torch", torch)]]
+        samples: dict[tuple[str, str], list[float]] = {}
+        for _ in range(rounds):
+            for what, name, worker, call in turns:
+                samples.setdefault((what, name), []).extend(worker.ask("time", name=call, count=3))
+    milliseconds: dict[str, Any] = {}
+    for (what, name), values in samples.items():
+        milliseconds.setdefault(what, {})[name] = timing_of(values)
+    return {
+        "model": model, "batch": batch_size, "device": device_name(device),
+        "torch": reference["torch"], "memory": memory, "milliseconds": milliseconds,
+    }  # fmt: skip
 
 
-def _torch_step(
-    recipe: Recipe, flax_model: Any, batch: Arrays, noise: Arrays, *, compiled: bool
-) -> Callable[[], object]:
-    device = torch_device()
-    model = to_torch(flax_model, torch_models.MODELS[recipe.model](**recipe.options)).to(device)
-    optimizers = build_torch_optimizers(recipe, model)
-    step = REFERENCE_STEPS[recipe.task](model, optimizers, **recipe.step_options)
-    if compiled:
-        # torch cannot differentiate the gradient of a compiled module again.
-        for child in find_twin(recipe.model).examples.keys() - recipe.differentiated_twice:
-            child_of(model, child).compile()
-        for optimizer in optimizers.values():
-            optimizer.step = torch.compile(optimizer.step)
-    tensors = [
-        {name: torch_tensor(array, device) for name, array in arrays.items()} for arrays in (batch, noise)
-    ]
-    return on_torch(step, *tensors, device=device)
+def device_name(kind: str) -> str:
+    """What the tables call the device, such as "2 x86_64 threads"."""
+    return f"{os.cpu_count()} {platform.machine()} threads" if kind == "cpu" else kind
 
 
 def main(args: list[str]) -> None:
     flags = parse_flags(Flags, args, prog=PROG)
     recipes = list(RECIPES.values()) if flags.model == ("all",) else [find_recipe(n) for n in flags.model]
-    if flags.device:
-        jax.config.update("jax_platforms", flags.device)
-    print(table_head(COLUMNS), flush=True)
-    rows = []
+    kept = json.loads(flags.json.read_text()) if flags.json and flags.json.is_file() else []
+    results = {one["model"]: one for one in kept}
     for recipe in recipes:
-        rows.append(time_step(recipe, flags.batch_size or recipe.batch_size or 1, flags.rounds))
-        print(table_line(rows[-1].cells), flush=True)
-    if flags.json:
-        write_rows(rows, flags.json)
+        results[recipe.model] = measure(
+            recipe.model, flags.batch_size or recipe.batch_size or 1, rounds=flags.rounds,
+            pythons=(sys.executable, *flags.python), compiled=flags.compiled,
+        )  # fmt: skip
+        ordered = [results[name] for name in RECIPES if name in results]
+        if flags.json:
+            write_json(flags.json, ordered)
+        if flags.write:
+            write_text(flags.write, page_with(flags.write, markdown(ordered)))
+        print(f"{recipe.model}: {results[recipe.model]['milliseconds']['step']}", flush=True)
+    print(markdown([results[recipe.model] for recipe in recipes]))
 
 
 if __name__ == "__main__":

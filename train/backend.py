@@ -1,6 +1,7 @@
 """The compile options that training and certificates give to XLA, and the compilation cache."""
 
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -55,3 +56,5 @@ def use_compilation_cache() -> None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "flax-torch-twins" / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # jaxlib 0.12 cannot serialise a program that calls oneDNN. It is compiled at every start.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*bad_alloc")

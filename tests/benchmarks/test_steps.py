@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import sys
 
+import jax
 import numpy as np
 import pytest
-import torch
 
-from benchmarks import epoch, train_step
+from benchmarks import epoch, tables, train_step
 from benchmarks.timing import interleaved
-from tests.conftest import tiny_recipe
+from benchmarks.workers.process import Worker, WorkerError
+from convert.twins import TWINS
 from train.recipes import RECIPES
 
 pytestmark = pytest.mark.standard_promotion("training runs under jax's default promotion")
@@ -29,12 +31,47 @@ def test_a_timing_is_the_median_between_its_quartiles():
         interleaved({"nothing": lambda: None}, rounds=0)
 
 
-def test_a_step_is_timed_in_both_frameworks():
-    with torch.compiler.set_stance("force_eager"):  # compilation takes a minute
-        row = train_step.time_step(tiny_recipe("mlp_gan"), batch_size=4, rounds=1)
-    assert (row.model, row.batch_size) == ("mlp_gan", 4)
-    assert len(row.cells) == len(train_step.COLUMNS)
-    assert row.ratio == min(row.eager.median, row.compiled.median) / row.flax.median
+@pytest.fixture(scope="module")
+def measured():
+    """The results of a small model: eager torch only, because compilation takes a minute."""
+    options = dict(TWINS["mlp_gan"].tiny)
+    return train_step.measure("mlp_gan", 4, rounds=1, options=options, compiled=False)
+
+
+def test_a_step_and_forward_passes_are_timed_in_both_frameworks(measured):
+    flax = f"jax {jax.__version__}"
+    times = measured["milliseconds"]
+    assert times["step"].keys() == {flax, "torch eager"}
+    assert times["forward 1"].keys() == times["forward 64"].keys() == {flax, "torch"}
+    assert all(0 < low <= median <= high for of in times.values() for median, low, high in of.values())
+    assert measured["memory"].keys() == {flax, "torch"}
+
+
+def test_the_tables_have_every_row(measured, tmp_path):
+    slow = {"jax 1": [3.0, 2.0, 4.0], "torch eager": [2.0, 1.0, 3.0], "torch.compile": [1.5, 1.0, 2.0]}
+    steps = [(measured["model"], measured), ("lenet", {**measured, "model": "lenet"})]
+    steps[1][1]["milliseconds"] = {
+        "step": slow, "forward 1": {"jax 1": [1, 1, 1], "torch": [2, 2, 2]},
+        "forward 64": {"jax 1": [1, 1, 1], "torch": [4, 4, 4]},
+    }  # fmt: skip
+    assert tables.ratios(steps[1][1], "step") == {"jax 1": 0.5}
+    text = tables.markdown([result for _, result in steps])
+    assert "| jax 1 | step | 0.50 (lenet) | 0.50 (lenet) | 0.50 | 0 of 1 |" in text
+    assert all(text.count(f"\n| {name} |") == 3 for name, _ in steps)
+    page = tmp_path / "page.md"
+    page.write_text("Before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
+    assert tables.page_with(page, text) == f"Before\n<!-- table -->\n{text}<!-- end -->\nafter\n"
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="has no lines <!-- table -->"):
+        tables.page_with(page, text)
+
+
+def test_a_worker_that_stops_says_why():
+    with (
+        pytest.raises(WorkerError, match="KeyError: 'other'"),
+        Worker(sys.executable, "flax_worker") as worker,
+    ):
+        worker.ask("other")
 
 
 def test_a_step_of_an_unknown_model_is_an_error_with_near_matches():

@@ -137,10 +137,14 @@ class Loop:
             if evaluation_due or is_last_call or logging_due:
                 self._log(pending, state, evaluation_due)
                 pending = []
+            checkpoint_due = step % cadence.checkpoint == 0 or is_last_call
+            images_due = step % cadence.images == 0 or self.finished
+            if checkpoint_due or images_due:
+                jax.block_until_ready(losses)  # or these steps would end while the clock does not run
             with self.clock.paused():
-                if step % cadence.checkpoint == 0 or is_last_call:
+                if checkpoint_due:
                     self.checkpoints.save(state)
-                if step % cadence.images == 0 or self.finished:
+                if images_due:
                     self.task.save_images(state, self.data, self._path_at(step))
         self.checkpoints.wait()
         return state

@@ -1,6 +1,7 @@
 """Conv2d and ConvTranspose2d beside torch's, to their second derivatives."""
 
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -92,8 +93,8 @@ def test_every_form_of_the_input_gradient(form, size, kernel_size, stride, befor
 def input_form(in_channels, size, kernel, stride, padding=1, dilation=1, *, batch=2, dtype=jnp.float32):
     sides = [(n, n) for n in (size, kernel, stride, padding, dilation)]
     geometry = Geometry(sides[0], sides[1], sides[2], (sides[3], sides[3]), sides[4], groups=1)
-    y = jax.ShapeDtypeStruct((batch, *geometry.output_size, 4), dtype)
-    w = jax.ShapeDtypeStruct((kernel, kernel, in_channels, 4), dtype)
+    shapes = (batch, *geometry.output_size, 4), (kernel, kernel, in_channels, 4)
+    y, w = (cast(jax.Array, jax.ShapeDtypeStruct(shape, dtype)) for shape in shapes)
     return conv_forms.input_form(y, w, geometry)
 
 

@@ -1,0 +1,53 @@
+"""The inputs of a benchmark, the same in every process. Nothing here imports torch."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from convert.twins import Twin, find_twin
+from train.data.sources import Arrays
+from train.recipes import Recipe, find_recipe
+from train.tasks import build_task
+from train.tasks.contract import Task
+from train.tasks.models import build_model
+
+
+class Subject(NamedTuple):
+    """A model with the task that trains it.
+
+    batch, noise: the arrays of one training step, channels last, float32 or integers.
+    """
+
+    recipe: Recipe
+    twin: Twin
+    model: Any
+    task: Task
+    batch: Arrays
+    noise: Arrays
+
+    @classmethod
+    def of(cls, model: str, options: Mapping[str, Any] | None, batch_size: int) -> "Subject":
+        """A model of the catalogue. options: by default those of its recipe."""
+        recipe = find_recipe(model)
+        if options is not None:
+            recipe = dataclasses.replace(recipe, options=dict(options))
+        twin = find_twin(model, recipe.options)
+        rng = np.random.default_rng(0)
+        batch = {name: as_float32(example.draw(rng, batch_size)) for name, example in twin.batch.items()}
+        built = build_model(recipe)
+        task = build_task(dataclasses.replace(recipe, steps=1000), built)
+        noise = {n: np.asarray(value) for n, value in task.draw(jax.random.key(0), batch_size).items()}
+        return cls(recipe, twin, built, task, batch, noise)
+
+    def inputs(self, child: str, batch_size: int) -> list[np.ndarray]:
+        """Random inputs of a child of the model."""
+        rng = np.random.default_rng(0)
+        return [as_float32(example.draw(rng, batch_size)) for example in self.twin.examples[child]]
+
+
+def as_float32(array: np.ndarray) -> np.ndarray:
+    """A float array as float32; an integer array unchanged."""
+    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
