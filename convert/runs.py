@@ -34,7 +34,7 @@ def run_to_torch(workdir: Path, say: Callable[[str], object] = print) -> Certifi
     """Writes the weights of a trained run into workdir/export and returns its certificate.
 
     The files are model.pth, optimizer.pth, the exported children and certificate.json. A child whose weights
-    the run averages is also exported with the averaged weights, as CHILD_average. say: is called with each
+    the run averages is also exported with its averages, as CHILD_average. say: is called with each
     line of the report.
     Errors: ValueError for a folder without a run, and for a model without a twin; ExportError for an exported
     file that fails its check.
@@ -70,7 +70,8 @@ def run_to_torch(workdir: Path, say: Callable[[str], object] = print) -> Certifi
         write(child or "model", child, flax_child, torch_child)
         if child in state.extra.get("average", {}):
             averaged = nnx.clone(flax_child)
-            nnx.update(averaged, nnx.State(state.extra["average"][child]))
+            for part in ("average", "average_buffers"):
+                nnx.update(averaged, nnx.State(state.extra[part].get(child, {})))
             write(f"{child}_average", child, averaged, to_torch(averaged, copy.deepcopy(torch_child)))
 
     flat = traverse_util.flatten_dict(merge_trees(state.params, state.buffers))

@@ -78,32 +78,49 @@ LOSSES = {
 }
 
 
+def translate(images: Tensor, shifts: Tensor) -> Tensor:
+    """Images (N, C, H, W), each moved down and to the right by its shifts (N, 2); the border is repeated."""
+    n, c, height, width = images.shape
+    rows = (torch.arange(height, device=shifts.device) - shifts[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=shifts.device) - shifts[:, 1:]).clamp(0, width - 1)
+    moved_down = images.gather(2, rows[:, None, :, None].expand(n, c, height, width))
+    return moved_down.gather(3, columns[:, None, None, :].expand(n, c, height, width))
+
+
 class GANStep:
     """Discriminator steps, each on its split of the batch, then one generator step on the last split.
 
     Both kinds of step use the same latents, noise["latent"]. The generator is called in both kinds of step,
     so its running statistics are updated twice. Each step computes gradients only of the module that it
-    trains. With `ema`, `average.module` is the generator with the moving average of its weights. With
-    `instance_noise`, noise is added to the examples before the discriminator sees them: noise["real_noise"]
-    or noise["fake_noise"], which has the examples' shape, times `instance_noise`, times the fraction of
-    `steps` that remains. `done` is the number of steps already taken, for a run that continues.
+    trains. With `ema`, `average.module` is the generator with the moving average of its weights and of its
+    running statistics. With `translation`, images are moved before the discriminator sees them: by
+    noise["real_shift"] or noise["fake_shift"] (N, 2). With `instance_noise`, noise is added after that:
+    noise["real_noise"] or noise["fake_noise"], which has the examples' shape, times `instance_noise`, times
+    the fraction of `steps` that remains. `done` is the number of steps already taken, for a run that
+    continues.
     """
 
     def __init__(
         self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce",
         critic_steps: int = 1, weight_clip: float | None = None, gradient_penalty: float | None = None,
-        instance_noise: float | None = None, ema: float | None = None, steps: int | None = None,
-        done: int = 0,
+        translation: int | None = None, instance_noise: float | None = None, ema: float | None = None,
+        steps: int | None = None, done: int = 0,
     ):  # fmt: skip
         self.model, self.optimizers = model.train(), optimizers
         self.generator = model.get_submodule("generator")
         self.discriminator = model.get_submodule("discriminator")
         self.discriminator_loss, self.generator_loss = LOSSES[loss]
         self.critic_steps, self.weight_clip, self.penalty_weight = critic_steps, weight_clip, gradient_penalty
-        self.instance_noise, self.steps, self.done = instance_noise, steps, done
+        self.translation, self.instance_noise, self.steps, self.done = (
+            translation,
+            instance_noise,
+            steps,
+            done,
+        )
         self.average = None
         if ema is not None:
-            self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema))
+            average_fn = get_ema_multi_avg_fn(ema)
+            self.average = AveragedModel(self.generator, multi_avg_fn=average_fn, use_buffers=True)
 
     def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
         tensors = {**batch, **noise}
@@ -123,8 +140,8 @@ class GANStep:
         real, conditions = self._real_examples(split), self._conditions(split)
         with torch.no_grad():
             fake = generator(split["latent"], *conditions)
-        real = self._add_instance_noise(real, split, "real_noise")
-        fake = self._add_instance_noise(fake, split, "fake_noise")
+        real = self._augmented(real, split, "real")
+        fake = self._augmented(fake, split, "fake")
         loss = self.discriminator_loss(discriminator(real, *conditions), discriminator(fake, *conditions))
         if self.penalty_weight:
             loss = loss + self.penalty_weight * self._gradient_penalty(real, fake, split["mix"], conditions)
@@ -138,16 +155,19 @@ class GANStep:
     def _generator_step(self, split: Mapping[str, Tensor]) -> Tensor:
         conditions = self._conditions(split)
         fake = self.generator(split["latent"], *conditions)
-        fake = self._add_instance_noise(fake, split, "fake_noise")
+        fake = self._augmented(fake, split, "fake")
         loss = self.generator_loss(self.discriminator(fake, *conditions))
         self._apply_gradients("generator", loss)
         return loss.detach()
 
-    def _add_instance_noise(self, examples: Tensor, split: Mapping[str, Tensor], name: str) -> Tensor:
-        """The examples plus the noise of this name, as input of the discriminator."""
-        if not self.instance_noise:
-            return examples
-        return examples + self.instance_noise * linear_decay(self.done, self.steps) * split[name]
+    def _augmented(self, examples: Tensor, split: Mapping[str, Tensor], kind: str) -> Tensor:
+        """The examples, moved, plus their noise: what the discriminator sees. kind: "real" or "fake"."""
+        if self.translation:
+            examples = translate(examples, split[f"{kind}_shift"])
+        if self.instance_noise:
+            deviation = self.instance_noise * linear_decay(self.done, self.steps)
+            examples = examples + deviation * split[f"{kind}_noise"]
+        return examples
 
     def _gradient_penalty(self, real: Tensor, fake: Tensor, mix: Tensor, conditions: tuple) -> Tensor:
         mix = mix.reshape(-1, *[1] * (real.ndim - 1))

@@ -42,7 +42,8 @@ class GANRecipe(ImageRecipe):
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.SAMPLE})
     losses: ClassVar[tuple[str, ...]] = ("discriminator_loss", "generator_loss")
     step_fields: ClassVar[tuple[str, ...]] = (
-        "loss", "critic_steps", "weight_clip", "gradient_penalty", "instance_noise", "ema", "steps",
+        "loss", "critic_steps", "weight_clip", "gradient_penalty", "translation", "instance_noise", "ema",
+        "steps",
     )  # fmt: skip
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
@@ -62,11 +63,15 @@ class GANRecipe(ImageRecipe):
     """After each discriminator step, the discriminator's weights are clipped to [-value, value]."""
     gradient_penalty: float | None = None
     """Weight of the penalty on the discriminator's gradient norm between real and generated examples."""
+    translation: int | None = None
+    """Every image that the discriminator sees, real or generated, is moved by up to this many pixels along
+    each axis, at random; the border is repeated."""
     instance_noise: float | None = None
     """Standard deviation of normal noise on every input of the discriminator, real or generated; it falls
     linearly to 0 over the run."""
     ema: float | None = None
-    """Sample with an exponential moving average of the generator's weights, with this decay."""
+    """Sample with an exponential moving average of the generator's weights and batch statistics, with this
+    decay."""
     generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
     """torch's optimizer for the generator."""
     discriminator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
@@ -75,7 +80,7 @@ class GANRecipe(ImageRecipe):
     def __post_init__(self) -> None:
         self._check_at_least(1, "critic_steps")
         super().__post_init__()
-        self._check_at_least(0, "instance_noise", "weight_clip", "gradient_penalty")
+        self._check_at_least(0, "instance_noise", "weight_clip", "gradient_penalty", "translation")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
 

@@ -24,11 +24,14 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
 def recipe_from_json(values: Mapping[str, Any], base: Recipe) -> Recipe:
     """The recipe that `Recipe.to_json` wrote.
 
-    base: the recipe whose values are used for the fields that are not among `values`.
+    base: the recipe whose values are used for the fields that are not among `values`. A missing field of the
+    training step did not exist when the run was made, so it has the default of its class.
     Errors: ValueError for an unknown field, and for a value that the recipe refuses.
     """
     known = {f.name for f in dataclasses.fields(base)}
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {
+        f.name: f.default for f in dataclasses.fields(base) if f.name in base.step_fields
+    }
     for name, value in upgrade(values).items():
         if name == "task":
             continue

@@ -55,29 +55,40 @@ class Task(BaseTask):
                 f"but the discriminator of {recipe.model} has batch norm"
             )
         self._sample = jax.jit(self.sample)
-        self.example_shape = self._example_shape() if recipe.instance_noise else None
+        self.example_shape = self._example_shape() if recipe.instance_noise or recipe.translation else ()
+        if recipe.translation and len(self.example_shape) != 3:
+            raise ValueError(f"translation moves images, but {recipe.model} makes {self.example_shape}")
 
     def initial_state(self) -> TrainState:
         state = super().initial_state()
         if self.recipe.ema is None:
             return state
-        average = {"generator": jax.tree.map(jnp.copy, state.params["generator"])}
-        return state._replace(extra={"average": average})
+        averages = {"average": _generator_of(state.params), "average_buffers": _generator_of(state.buffers)}
+        return state._replace(extra=jax.tree.map(jnp.copy, averages))
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
         """The random numbers of a step.
 
         "latent" (batch_size, *latent_shape); if `gradient_penalty` is set: "mix" (batch_size,) in [0, 1]; if
-        `instance_noise` is set: "real_noise" and "fake_noise" ~ N(0, 1), in the shape of the examples.
+        `instance_noise` is set: "real_noise" and "fake_noise" ~ N(0, 1), in the shape of the examples; if
+        `translation` is set: "real_shift" and "fake_shift" (batch_size, 2), integers, in pixels.
         """
         noise = {"latent": self.draw_latents(key, batch_size)}
         if self.recipe.gradient_penalty:
             noise["mix"] = jax.random.uniform(jax.random.fold_in(key, 1), (batch_size,))
-        if self.example_shape:
+        if self.recipe.translation:
+            for number, name in enumerate(("real_shift", "fake_shift"), 4):
+                noise[name] = self._draw_shifts(jax.random.fold_in(key, number), batch_size)
+        if self.recipe.instance_noise:
             for number, name in enumerate(("real_noise", "fake_noise"), 2):
                 shape = (batch_size, *self.example_shape)
                 noise[name] = jax.random.normal(jax.random.fold_in(key, number), shape)
         return noise
+
+    def _draw_shifts(self, key: jax.Array, count: int) -> jax.Array:
+        """(count, 2): the pixels by which images are moved down and to the right."""
+        most = self.recipe.translation
+        return jax.random.randint(key, (count, 2), -most, most + 1)
 
     def draw_latents(self, key: jax.Array, count: int) -> jax.Array:
         """(count, *latent_shape) of the recipe's latent distribution."""
@@ -103,12 +114,12 @@ class Task(BaseTask):
         self, state: TrainState, batch: Batch, noise: Batch
     ) -> tuple[TrainState, jax.Array]:
         recipe, conditions = self.recipe, self._conditions(batch)
-        real = self._add_instance_noise(state, inputs_of(batch), noise, "real_noise")
+        real = self._augmented(state, inputs_of(batch), noise, "real")
 
         def loss_of(params: Tree):
             model = self.model_def.train(params, state.buffers)
             fake = model.generator(noise["latent"], *conditions)
-            fake = self._add_instance_noise(state, fake, noise, "fake_noise")
+            fake = self._augmented(state, fake, noise, "fake")
             loss = self.discriminator_loss(
                 model.discriminator(real, *conditions), model.discriminator(fake, *conditions)
             )
@@ -133,24 +144,26 @@ class Task(BaseTask):
         def loss_of(params: Tree):
             model = self.model_def.train(params, state.buffers)
             fake = model.generator(noise["latent"], *conditions)
-            fake = self._add_instance_noise(state, fake, noise, "fake_noise")
+            fake = self._augmented(state, fake, noise, "fake")
             return self.generator_loss(model.discriminator(fake, *conditions)), (buffers_of(model), None)
 
         state, loss, _ = apply_gradients(state, ("generator",), self.transformations, loss_of)
         return state, loss
 
-    def _add_instance_noise(
-        self, state: TrainState, examples: jax.Array, noise: Batch, name: str
-    ) -> jax.Array:
-        """The discriminator's inputs: the examples plus the instance noise of this step.
+    def _augmented(self, state: TrainState, examples: jax.Array, noise: Batch, kind: str) -> jax.Array:
+        """The discriminator's inputs: the examples, translated, plus the instance noise of this step.
 
-        Sønderby et al., "Amortised MAP Inference for Image Super-resolution" (2017).
+        kind: "real" or "fake", which selects the random numbers.
+        Sønderby et al., "Amortised MAP Inference for Image Super-resolution" (2017); Zhao et al.,
+        "Differentiable Augmentation for Data-Efficient GAN Training" (2020).
         """
         recipe = self.recipe
-        if not recipe.instance_noise:
-            return examples
-        deviation = recipe.instance_noise * linear_decay(state.step, recipe.steps)
-        return examples + (deviation * noise[name]).astype(examples.dtype)
+        if recipe.translation:
+            examples = translate(examples, noise[f"{kind}_shift"])
+        if recipe.instance_noise:
+            deviation = recipe.instance_noise * linear_decay(state.step, recipe.steps)
+            examples += (deviation * noise[f"{kind}_noise"]).astype(examples.dtype)
+        return examples
 
     def _example_shape(self) -> tuple[int, ...]:
         """The shape of one generated example."""
@@ -170,20 +183,25 @@ class Task(BaseTask):
         if self.recipe.ema is None:
             return state
         decay = jnp.where(state.step == 0, 0.0, self.recipe.ema)
-        average = jax.tree.map(
-            lambda mean, new: mean + (1 - decay).astype(new.dtype) * (new - mean),
-            state.extra["average"]["generator"],
-            state.params["generator"],
-        )
-        return state._replace(extra={"average": {"generator": average}})
+
+        def averaged(mean: jax.Array, new: jax.Array) -> jax.Array:
+            if not jnp.issubdtype(new.dtype, jnp.floating):  # the count of batches
+                return new
+            return mean + (1 - decay).astype(new.dtype) * (new - mean)
+
+        extra = dict(state.extra)
+        for name, current in (("average", state.params), ("average_buffers", state.buffers)):
+            extra[name] = jax.tree.map(averaged, extra[name], _generator_of(current))
+        return state._replace(extra=extra)
 
     def sample(self, state: TrainState, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
         """Examples for latents (N, *latent_shape), in evaluation mode.
 
-        The generator has its averaged weights if the recipe has `ema`.
+        The generator has its averaged weights and statistics if the recipe has `ema`.
         """
         params = {**state.params, **state.extra.get("average", {})}
-        model = self.model_def.eval(params, state.buffers)
+        buffers = {**state.buffers, **state.extra.get("average_buffers", {})}
+        model = self.model_def.eval(params, buffers)
         return model.generator(latents, *(() if labels is None else (labels,)))
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
@@ -200,6 +218,29 @@ class Task(BaseTask):
         elif "bounds" in data.meta:
             path = path_of("curves")
             save_curve_bundle(np.asarray(data.meta["places"]), samples, data.meta["bounds"], path)
+
+
+def _generator_of(tree: Tree) -> Tree:
+    """The part of the parameters or buffers that is the generator's; {} if it has none."""
+    return {name: part for name, part in tree.items() if name == "generator"}
+
+
+def translate(images: jax.Array, shifts: jax.Array) -> jax.Array:
+    """Images (N, H, W, C), each moved down and to the right by its shifts (N, 2); the border is repeated.
+
+    The products with matrices of zeros and ones are exact, and so are their gradients. On a CPU the gradient
+    of indexing would be slower.
+    """
+    _, height, width, _ = images.shape
+    rows = _moved(height, shifts[:, 0], images.dtype)
+    columns = _moved(width, shifts[:, 1], images.dtype)
+    return jnp.einsum("nih,njw,nhwc->nijc", rows, columns, images, precision="highest")
+
+
+def _moved(size: int, shift: jax.Array, dtype: Any) -> jax.Array:
+    """(N, size, size) of zeros and ones: row i has its one at the place that moves to i."""
+    places = jnp.clip(jnp.arange(size) - shift[:, None], 0, size - 1)
+    return jax.nn.one_hot(places, size, dtype=dtype)
 
 
 def _split(tree: Any, count: int, number: int) -> Any:

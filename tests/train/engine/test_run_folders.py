@@ -1,5 +1,6 @@
 """Run folders: when a folder may be used for a run, and folders that earlier versions wrote."""
 
+import dataclasses
 import json
 import shutil
 from typing import Any
@@ -171,6 +172,14 @@ def test_the_recipes_of_earlier_versions_are_read(tmp_path):
     # A recipe that is written again has the names of today.
     assert recipe_of_text(json.dumps(recipe.to_json()), tmp_path) == recipe
     assert {"stream", "noise"}.isdisjoint(recipe.to_json())
+
+
+def test_an_option_of_the_step_that_an_earlier_version_did_not_have_is_off(tmp_path):
+    values = RECIPES["dcgan"].to_json()
+    assert values.pop("translation") == 2
+    assert recipe_of_text(json.dumps(values), tmp_path) == dataclasses.replace(
+        RECIPES["dcgan"], translation=None
+    )
 
 
 def test_a_run_of_an_earlier_version_is_loaded_and_resumed(small_run, tmp_path, data_dir):

@@ -88,12 +88,12 @@ WASSERSTEIN = {"loss": "wasserstein", "critic_steps": 2, "gradient_penalty": 10.
     [
         ("painter_gan", {"loss": "wasserstein", "critic_steps": 3, "weight_clip": 0.05}),
         pytest.param("gan", WASSERSTEIN, marks=pytest.mark.heavy),
-        ("lsgan", {"ema": 0.9}),
+        ("lsgan", {"ema": 0.9, "translation": 3}),
         ("gan", {**WASSERSTEIN, "instance_noise": 0.5, "steps": 4}),
     ],
 )
 def test_options_of_the_step_are_torchs(model, fields, float64):
-    """Critic steps, clipping, the penalty, the noise and the average, five steps on the same numbers."""
+    """All options that change a step, five steps on the same numbers."""
     recipe: Any = dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny), **fields)
     ours, theirs = model_pair(model)
     task = build_task(recipe, ours)
@@ -115,7 +115,8 @@ def test_options_of_the_step_are_torchs(model, fields, float64):
         assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(state.params["discriminator"])) <= 0.05
     if recipe.ema:
         assert reference.average is not None
-        compare_child(state.extra["average"]["generator"], ours.generator, reference.average.module)
+        averages = reference.average.module
+        compare_child(state.extra["average"]["generator"], ours.generator, averages)
         moved = jax.tree.map(jnp.subtract, state.extra["average"]["generator"], state.params["generator"])
         assert any(jnp.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(moved))
 

@@ -38,7 +38,7 @@ class SplitEvaluator:
         totals: dict[str, Any] = {}
         for batch in self._batches():
             for name, value in self._sums(state, batch).items():
-                totals[name] = totals.get(name, 0.0) + value
+                totals[name] = totals[name] + value if name in totals else value
         size = split_size(self.split)
         return {f"test_{name}": float(value) / size for name, value in totals.items()}
 
