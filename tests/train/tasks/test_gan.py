@@ -22,6 +22,7 @@ from tests.pairs import model_pair
 from torch_models.steps import gan as torch_gan
 from train.recipes import RECIPES
 from train.tasks import build_task
+from train.tasks.gan import translate
 from train.tasks.losses.adversarial import LOSSES, gradient_penalty
 from train.tasks.models import abstract_model, build_model
 
@@ -183,3 +184,46 @@ def test_a_penalty_refuses_a_discriminator_with_batch_norm():
 def test_a_run_that_cannot_be_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         tiny_recipe("gan", **fields)
+
+
+def test_a_translation_moves_images_and_repeats_their_border():
+    image = np.arange(12.0, dtype=np.float32).reshape(1, 3, 4, 1)
+    images, shifts = np.repeat(image, 3, axis=0), np.array([[0, 0], [1, -2], [-3, 1]], np.int32)
+    moved = np.asarray(translate(jnp.asarray(images), jnp.asarray(shifts)))[..., 0]
+    np.testing.assert_array_equal(moved[0], image[0, ..., 0])
+    np.testing.assert_array_equal(moved[1], [[2, 3, 3, 3], [2, 3, 3, 3], [6, 7, 7, 7]])
+    np.testing.assert_array_equal(moved[2], np.tile([8, 8, 9, 10], (3, 1)))
+    reference = torch_gan.translate(to_torch_input(images), torch.tensor(shifts))
+    np.testing.assert_array_equal(moved, reference[:, 0].numpy())
+
+
+def test_only_images_are_translated():
+    recipe = tiny_recipe("painter_gan", take=None, translation=2)
+    with pytest.raises(ValueError, match=r"translation moves images, but painter_gan makes \(15,\)"):
+        build_task(recipe, build_model(recipe))
+
+
+def test_every_translation_up_to_the_largest_is_drawn():
+    recipe = tiny_recipe("gan", translation=2)
+    noise = build_task(recipe, build_model(recipe)).draw(jax.random.key(0), 200)
+    for name in ("real_shift", "fake_shift"):
+        assert noise[name].shape == (200, 2) and set(np.unique(noise[name])) == {-2, -1, 0, 1, 2}
+    assert not np.array_equal(noise["real_shift"], noise["fake_shift"])
+
+
+def test_the_average_has_the_running_statistics_of_its_weights():
+    recipe = tiny_recipe("mlp_gan", ema=0.5)
+    task = build_task(recipe, build_model(recipe))
+    state = task.initial_state()
+    batch = {"image": jnp.ones((16, 28, 28, 1))}
+    seen = []
+    for number in range(3):
+        state, _ = task.step(state, batch, task.draw(jax.random.key(number), 16))
+        seen.append(running_mean(state.buffers))
+    expected = 0.5 * (0.5 * seen[0] + 0.5 * seen[1]) + 0.5 * seen[2]
+    np.testing.assert_allclose(running_mean(state.extra["average_buffers"]), expected, rtol=1e-5, atol=1e-7)
+
+
+def running_mean(buffers):
+    flat = nnx.to_flat_state(nnx.State(buffers))
+    return next(np.asarray(value) for path, value in flat if path[-1] == "running_mean")
