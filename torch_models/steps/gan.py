@@ -95,16 +95,16 @@ class GANStep:
     trains. With `ema`, `average.module` is the generator with the moving average of its weights and of its
     running statistics. With `translation`, images are moved before the discriminator sees them: by
     noise["real_shift"] or noise["fake_shift"] (N, 2). With `instance_noise`, noise is added after that:
-    noise["real_noise"] or noise["fake_noise"], which has the examples' shape, times `instance_noise`, times
-    the fraction of `steps` that remains. `done` is the number of steps already taken, for a run that
-    continues.
+    noise["real_noise"] or noise["fake_noise"], which has the examples' shape, times a deviation that changes
+    linearly from `instance_noise` to `final_instance_noise` over `steps`. `done` is the number of steps
+    already taken, for a run that continues.
     """
 
     def __init__(
         self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce",
         critic_steps: int = 1, weight_clip: float | None = None, gradient_penalty: float | None = None,
-        translation: int | None = None, instance_noise: float | None = None, ema: float | None = None,
-        steps: int | None = None, done: int = 0,
+        translation: int | None = None, instance_noise: float | None = None,
+        final_instance_noise: float = 0.0, ema: float | None = None, steps: int | None = None, done: int = 0,
     ):  # fmt: skip
         self.model, self.optimizers = model.train(), optimizers
         self.generator = model.get_submodule("generator")
@@ -165,7 +165,8 @@ class GANStep:
         if self.translation:
             examples = translate(examples, split[f"{kind}_shift"])
         if self.instance_noise:
-            deviation = self.instance_noise * linear_decay(self.done, self.steps)
+            first, final = self.instance_noise, self.final_instance_noise
+            deviation = final + (first - final) * linear_decay(self.done, self.steps)
             examples = examples + deviation * split[f"{kind}_noise"]
         return examples
 

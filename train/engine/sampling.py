@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from train.backend import compiler_options
 from train.data.sources import Data
 from train.engine.evaluation.split import INFERENCE_BATCH_SIZE
 from train.engine.trained import TrainedRun
@@ -86,7 +87,7 @@ def sample(
             labels[:] = look_up({name: n for n, name in enumerate(classes)}, label, "class")
     elif label is not None:
         raise ValueError(f"{run.recipe.model} takes no class: do not give a class")
-    call = jax.jit(task.sample)
+    call = jax.jit(task.sample, compiler_options=compiler_options())
     parts = []
     for start in range(0, len(latents), INFERENCE_BATCH_SIZE):
         rows = slice(start, start + INFERENCE_BATCH_SIZE)
@@ -116,7 +117,7 @@ def translate(run: TrainedRun, data: Data, count: int) -> dict[str, Translations
     task = run.task
     assert isinstance(task, Translator), "the recipe declares this capability"
     split: Any = data.train if data.test is None else data.test
-    call = jax.jit(task.translate_and_back, static_argnums=2)
+    call = jax.jit(task.translate_and_back, static_argnums=2, compiler_options=compiler_options())
     found = {}
     for direction, (source, _) in task.directions.items():
         images = task.prepare_test({source: jnp.asarray(split[source][:count])})[source]

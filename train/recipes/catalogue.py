@@ -70,8 +70,12 @@ def _same_optimizer(optimizer: Optimizer) -> dict[str, Any]:
 
 # 1,500 examples are few: the discriminator soon knows them by heart, and the generator collapses. It helps to
 # move all images and to add noise to them, real and generated alike. The sources do nothing of the kind.
-_AUGMENTED: dict[str, Any] = {"translation": 2, "instance_noise": 1.0, "ema": 0.99}
-_PLAIN = dict.fromkeys(_AUGMENTED)
+_AUGMENTED: dict[str, Any] = {
+    "translation": 2, "instance_noise": 0.5, "final_instance_noise": 0.5, "ema": 0.99
+}  # fmt: skip
+_PLAIN: dict[str, Any] = {
+    "translation": None, "instance_noise": None, "final_instance_noise": 0.0, "ema": None
+}  # fmt: skip
 
 
 def _gan(

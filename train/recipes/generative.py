@@ -42,8 +42,8 @@ class GANRecipe(ImageRecipe):
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.SAMPLE})
     losses: ClassVar[tuple[str, ...]] = ("discriminator_loss", "generator_loss")
     step_fields: ClassVar[tuple[str, ...]] = (
-        "loss", "critic_steps", "weight_clip", "gradient_penalty", "translation", "instance_noise", "ema",
-        "steps",
+        "loss", "critic_steps", "weight_clip", "gradient_penalty", "translation", "instance_noise",
+        "final_instance_noise", "ema", "steps",
     )  # fmt: skip
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
@@ -67,8 +67,10 @@ class GANRecipe(ImageRecipe):
     """Every image that the discriminator sees, real or generated, is moved by up to this many pixels along
     each axis, at random; the border is repeated."""
     instance_noise: float | None = None
-    """Standard deviation of normal noise on every input of the discriminator, real or generated; it falls
-    linearly to 0 over the run."""
+    """Standard deviation of normal noise on every input of the discriminator, real or generated; it changes
+    linearly to `final_instance_noise` over the run."""
+    final_instance_noise: float = 0.0
+    """Standard deviation of the noise at the end of the run."""
     ema: float | None = None
     """Sample with an exponential moving average of the generator's weights and batch statistics, with this
     decay."""
@@ -81,6 +83,7 @@ class GANRecipe(ImageRecipe):
         self._check_at_least(1, "critic_steps")
         super().__post_init__()
         self._check_at_least(0, "instance_noise", "weight_clip", "gradient_penalty", "translation")
+        self._check_at_least(0, "final_instance_noise")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
 

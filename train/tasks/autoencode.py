@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from train.backend import compiler_options
 from train.data.random_keys import IMAGES, rng_key
 from train.data.sources import Data, split_size, take_rows
 from train.plotting.grids import as_bytes, save_grid
@@ -55,7 +56,8 @@ class Task(BaseTask):
             images = self.prepare_test(rows)["image"]
             return images, self.encode(state, images)
 
-        self._encode_batch, self._decode = jax.jit(encode_batch), jax.jit(self.sample)
+        self._encode_batch = jax.jit(encode_batch, compiler_options=compiler_options())
+        self._decode = jax.jit(self.sample, compiler_options=compiler_options())
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
         """{"eps": (batch_size, *latent_shape)} ~ N(0, 1) for a variational model."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from train.backend import compiler_options
 from train.data.sources import Data
 from train.lookup import look_up
 from train.optim import linear_decay, to_optax
@@ -82,7 +83,9 @@ class Task(BaseTask):
                 f"got {self.shape[0]}x{self.shape[1]}: give another --image-size"
             )
         self.transformations = self._transformations(0)
-        self._translate_and_back = jax.jit(self.translate_and_back, static_argnums=2)
+        self._translate_and_back = jax.jit(
+            self.translate_and_back, static_argnums=2, compiler_options=compiler_options()
+        )
 
     def initial_state(self) -> TrainState:
         return super().initial_state()._replace(extra=self._empty_pools(self.shape))

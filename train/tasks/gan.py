@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 
 from flax_models import layers
+from train.backend import compiler_options
 from train.data.random_keys import IMAGES, rng_key
 from train.data.sources import Data
 from train.optim import linear_decay
@@ -54,7 +55,7 @@ class Task(BaseTask):
                 "a gradient penalty needs a discriminator without batch norm, "
                 f"but the discriminator of {recipe.model} has batch norm"
             )
-        self._sample = jax.jit(self.sample)
+        self._sample = jax.jit(self.sample, compiler_options=compiler_options())
         self.example_shape = self._example_shape() if recipe.instance_noise or recipe.translation else ()
         if recipe.translation and len(self.example_shape) != 3:
             raise ValueError(f"translation moves images, but {recipe.model} makes {self.example_shape}")
@@ -161,7 +162,8 @@ class Task(BaseTask):
         if recipe.translation:
             examples = translate(examples, noise[f"{kind}_shift"])
         if recipe.instance_noise:
-            deviation = recipe.instance_noise * linear_decay(state.step, recipe.steps)
+            first, final = recipe.instance_noise, recipe.final_instance_noise
+            deviation = final + (first - final) * linear_decay(state.step, recipe.steps)
             examples += (deviation * noise[f"{kind}_noise"]).astype(examples.dtype)
         return examples
 

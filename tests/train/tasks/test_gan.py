@@ -90,7 +90,7 @@ WASSERSTEIN = {"loss": "wasserstein", "critic_steps": 2, "gradient_penalty": 10.
         ("painter_gan", {"loss": "wasserstein", "critic_steps": 3, "weight_clip": 0.05}),
         pytest.param("gan", WASSERSTEIN, marks=pytest.mark.heavy),
         ("lsgan", {"ema": 0.9, "translation": 3}),
-        ("gan", {**WASSERSTEIN, "instance_noise": 0.5, "steps": 4}),
+        ("gan", {**WASSERSTEIN, "instance_noise": 0.5, "final_instance_noise": 0.2, "steps": 4}),
     ],
 )
 def test_options_of_the_step_are_torchs(model, fields, float64):
