@@ -14,7 +14,7 @@ from convert.__main__ import PROG, main
 from convert.runs import run_from_torch, run_to_torch
 from convert.weights import ConversionError
 from tests.compilation import quicken
-from tests.conftest import trained_recipe
+from tests.conftest import plain_gan
 from train.command_line import run_command
 from train.engine.runs import load_run
 
@@ -37,7 +37,7 @@ def test_to_torch_writes_weights_scripts_and_certificate(exported):
     names = {path.name for path in (workdir / "export").iterdir()}
     assert names == {"model.pth", "optimizer.pth", "generator.torchscript.pt", "certificate.json"}
     values = json.loads((workdir / "export" / "certificate.json").read_text())
-    assert values["passed"] and values["options"] == trained_recipe().options
+    assert values["passed"] and values["options"] == plain_gan().options
     assert any("loads without this project" in line for line in lines)
 
 
@@ -53,7 +53,7 @@ def test_the_weights_are_those_of_the_last_checkpoint(exported):
 
 def test_back_in_flax_everything_is_the_same_to_the_bit(exported, tmp_path, monkeypatch):
     workdir, _, _ = exported
-    monkeypatch.setattr("convert.runs.find_recipe", lambda model: trained_recipe())
+    monkeypatch.setattr("convert.runs.find_recipe", lambda model: plain_gan())
     export = workdir / "export"
     run_from_torch(
         export / "model.pth", "mlp_gan", tmp_path / "back", export / "optimizer.pth", say=lambda line: None

@@ -111,12 +111,8 @@ class GANStep:
         self.discriminator = model.get_submodule("discriminator")
         self.discriminator_loss, self.generator_loss = LOSSES[loss]
         self.critic_steps, self.weight_clip, self.penalty_weight = critic_steps, weight_clip, gradient_penalty
-        self.translation, self.instance_noise, self.steps, self.done = (
-            translation,
-            instance_noise,
-            steps,
-            done,
-        )
+        self.translation, self.steps, self.done = translation, steps, done
+        self.instance_noise, self.final_instance_noise = instance_noise, final_instance_noise
         self.average = None
         if ema is not None:
             average_fn = get_ema_multi_avg_fn(ema)

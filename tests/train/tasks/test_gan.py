@@ -132,7 +132,7 @@ def compare_child(params, ours, theirs):
 
 
 def test_instance_noise_is_on_real_and_on_generated_examples_and_falls_to_nothing():
-    recipe = tiny_recipe("gan", steps=10, instance_noise=0.5)
+    recipe = tiny_recipe("gan", steps=10, instance_noise=0.5, final_instance_noise=0.0)
     still = dataclasses.replace(recipe.discriminator_optimizer, lr=0.0)
     task = build_task(dataclasses.replace(recipe, discriminator_optimizer=still), build_model(recipe))
     drawn, batch = task.draw(jax.random.key(0), 4), {"image": jnp.zeros((4, 28, 28, 1))}
@@ -214,11 +214,11 @@ def test_every_translation_up_to_the_largest_is_drawn():
 def test_the_average_has_the_running_statistics_of_its_weights():
     recipe = tiny_recipe("mlp_gan", ema=0.5)
     task = build_task(recipe, build_model(recipe))
-    state = task.initial_state()
+    state, step = task.initial_state(), jax.jit(task.step, compiler_options=QUICK)
     batch = {"image": jnp.ones((16, 28, 28, 1))}
     seen = []
     for number in range(3):
-        state, _ = task.step(state, batch, task.draw(jax.random.key(number), 16))
+        state, _ = step(state, batch, task.draw(jax.random.key(number), 16))
         seen.append(running_mean(state.buffers))
     expected = 0.5 * (0.5 * seen[0] + 0.5 * seen[1]) + 0.5 * seen[2]
     np.testing.assert_allclose(running_mean(state.extra["average_buffers"]), expected, rtol=1e-5, atol=1e-7)
