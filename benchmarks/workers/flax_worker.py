@@ -1,6 +1,7 @@
 """The Flax side: `python -m benchmarks.workers.flax_worker`. It needs no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import jax
@@ -36,11 +37,11 @@ def training_step(subject: Subject) -> Callable[[], object]:
     task = subject.task
     step = jax.jit(task.step, donate_argnums=0, compiler_options=compiler_options())
     state = jax.tree.map(jnp.copy, task.initial_state())
-    batch, noise = jax.tree.map(jnp.asarray, (subject.batch, subject.noise))
+    inputs = cycle(jax.tree.map(jnp.asarray, subject.steps))
 
     def call() -> None:
         nonlocal state
-        state, losses = step(state, batch, noise)
+        state, losses = step(state, *next(inputs))
         jax.block_until_ready((state, losses))
 
     return call

@@ -14,19 +14,22 @@ from train.tasks import build_task
 from train.tasks.contract import Task
 from train.tasks.models import build_model
 
+NUM_BATCHES = 16
+
 
 class Subject(NamedTuple):
     """A model with the task that trains it.
 
-    batch, noise: the arrays of one training step, channels last, float32 or integers.
+    steps: the batch and the noise of NUM_BATCHES training steps, channels last, float32 or integers. Calls
+    take them in turns. With a single batch a classifier would soon know it by heart, and its gradients would
+    become denormal numbers, with which a CPU computes slowly.
     """
 
     recipe: Recipe
     twin: Twin
     model: Any
     task: Task
-    batch: Arrays
-    noise: Arrays
+    steps: list[tuple[Arrays, Arrays]]
 
     @classmethod
     def of(cls, model: str, options: Mapping[str, Any] | None, batch_size: int) -> "Subject":
@@ -35,12 +38,15 @@ class Subject(NamedTuple):
         if options is not None:
             recipe = dataclasses.replace(recipe, options=dict(options))
         twin = find_twin(model, recipe.options)
-        rng = np.random.default_rng(0)
-        batch = {name: as_float32(example.draw(rng, batch_size)) for name, example in twin.batch.items()}
         built = build_model(recipe)
         task = build_task(dataclasses.replace(recipe, steps=1000), built)
-        noise = {n: np.asarray(value) for n, value in task.draw(jax.random.key(0), batch_size).items()}
-        return cls(recipe, twin, built, task, batch, noise)
+        rng = np.random.default_rng(0)
+        steps = []
+        for number in range(NUM_BATCHES):
+            batch = {name: as_float32(example.draw(rng, batch_size)) for name, example in twin.batch.items()}
+            noise = task.draw(jax.random.key(number), batch_size)
+            steps.append((batch, {name: np.asarray(value) for name, value in noise.items()}))
+        return cls(recipe, twin, built, task, steps)
 
     def inputs(self, child: str, batch_size: int) -> list[np.ndarray]:
         """Random inputs of a child of the model."""

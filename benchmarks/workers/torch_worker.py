@@ -1,6 +1,7 @@
 """The torch side: `python -m benchmarks.workers.torch_worker`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -45,11 +46,11 @@ def training_step(subject: Subject, *, compiled: bool) -> Callable[[], object]:
             child_of(model, child).compile()
         for optimizer in optimizers.values():
             optimizer.step = torch.compile(optimizer.step)
-    tensors = [
-        {name: torch_tensor(a, device) for name, a in arrays.items()}
-        for arrays in (subject.batch, subject.noise)
-    ]
-    return on_torch(step, *tensors, device=device)
+    inputs = cycle(
+        [{name: torch_tensor(array, device) for name, array in arrays.items()} for arrays in both]
+        for both in subject.steps
+    )
+    return on_torch(lambda: step(*next(inputs)), device=device)
 
 
 def _steps(recipe: Any) -> dict[str, int]:
