@@ -12,7 +12,6 @@ from benchmarks.workers.inputs import Subject
 from benchmarks.workers.process import milliseconds, peak_mebibytes, resident_mebibytes, serve
 from convert.twins import child_of
 from train.backend import compiler_options
-from train.tasks.models import build_model
 
 calls: dict[str, Callable[[], object]] = {}
 
@@ -49,11 +48,10 @@ def training_step(subject: Subject) -> Callable[[], object]:
 
 def forward_pass(subject: Subject, batch_size: int) -> Callable[[], object]:
     """The exported children in evaluation mode."""
-    model = build_model(subject.recipe)
-    model.eval()
+    subject.model.eval()
     jitted = []
     for child in subject.twin.exported:
-        graph, state = nnx.split(child_of(model, child))
+        graph, state = nnx.split(child_of(subject.model, child))
         variables = nnx.to_pure_dict(state)  # a dict passes into a call sooner than nnx's own containers
 
         def run(variables: Any, *inputs: jax.Array, graph: Any = graph) -> Any:

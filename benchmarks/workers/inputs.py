@@ -34,12 +34,14 @@ class Subject(NamedTuple):
     @classmethod
     def of(cls, model: str, options: Mapping[str, Any] | None, batch_size: int) -> "Subject":
         """A model of the catalogue. options: by default those of its recipe."""
-        recipe = find_recipe(model)
+        recipe = dataclasses.replace(
+            find_recipe(model), steps=1000
+        )  # what decays over a run needs its length
         if options is not None:
             recipe = dataclasses.replace(recipe, options=dict(options))
         twin = find_twin(model, recipe.options)
         built = build_model(recipe)
-        task = build_task(dataclasses.replace(recipe, steps=1000), built)
+        task = build_task(recipe, built)
         rng = np.random.default_rng(0)
         steps = []
         for number in range(NUM_BATCHES):

@@ -39,7 +39,7 @@ def training_step(subject: Subject, *, compiled: bool) -> Callable[[], object]:
     recipe, device = subject.recipe, torch_device()
     model = torch_models.MODELS[recipe.model](**recipe.options).to(device)
     optimizers = build_torch_optimizers(recipe, model)
-    step = REFERENCE_STEPS[recipe.task](model, optimizers, **{**recipe.step_options, **_steps(recipe)})
+    step = REFERENCE_STEPS[recipe.task](model, optimizers, **recipe.step_options)
     if compiled:
         # torch cannot differentiate the gradient of a compiled module again.
         for child in subject.twin.examples.keys() - recipe.differentiated_twice:
@@ -51,10 +51,6 @@ def training_step(subject: Subject, *, compiled: bool) -> Callable[[], object]:
         for both in subject.steps
     )
     return on_torch(lambda: step(*next(inputs)), device=device)
-
-
-def _steps(recipe: Any) -> dict[str, int]:
-    return {"steps": 1000} if "steps" in recipe.step_options else {}
 
 
 def forward_pass(subject: Subject, batch_size: int) -> Callable[[], object]:

@@ -180,9 +180,9 @@ _RECIPES = [
     ),
     _autoencoder("vae", 100, epochs=300, loss="vae", expect="a test loss of 27, in half a minute"),
     # Adversarial, on the embedded digits; the values for mnist are those of the models' sources
-    _augmented_gan("gan", 3e-4, epochs=300, expect="readable digits, in a minute"),
+    _augmented_gan("gan", 3e-4, epochs=300, expect="readable digits, in 2 minutes"),
     _augmented_gan(
-        "lsgan", 3e-4, epochs=300, loss="least_squares", expect="readable digits, in a minute"
+        "lsgan", 3e-4, epochs=300, loss="least_squares", expect="readable digits, in 2 minutes"
     ),
     _augmented_gan(
         "dcgan", 3e-4, real={"epochs": 5}, epochs=130,

@@ -82,8 +82,8 @@ class GANRecipe(ImageRecipe):
     def __post_init__(self) -> None:
         self._check_at_least(1, "critic_steps")
         super().__post_init__()
-        self._check_at_least(0, "instance_noise", "weight_clip", "gradient_penalty", "translation")
-        self._check_at_least(0, "final_instance_noise")
+        self._check_at_least(0, "instance_noise", "final_instance_noise", "translation")
+        self._check_at_least(0, "weight_clip", "gradient_penalty")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
 
