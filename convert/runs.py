@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,28 +58,32 @@ def run_to_torch(workdir: Path, say: Callable[[str], object] = print) -> Certifi
     save_torch_file({child: o.state_dict() for child, o in optimizers.items()}, export / "optimizer.pth")
     say(f"wrote {export / 'optimizer.pth'}: the state of every optimizer")
 
-    exports: dict[str, float] = {}
+    # The exports are checked in processes of their own while the certificate is computed.
+    with ThreadPoolExecutor() as pool:
+        checked: dict[Path, Future[float]] = {}
 
-    def write(name: str, child: str, flax_child: nnx.Module, torch_child: torch.nn.Module) -> None:
-        for form in FORMATS.values():
-            path = form.write(torch_child, export / f"{name}{form.suffix}")
-            exports[path.name] = check_export(path, form, flax_child, twin.examples[child])
-            say(f"wrote {path}: loads without this project, differs from Flax by {exports[path.name]:.1e}")
+        def write(name: str, child: str, flax_child: nnx.Module, torch_child: torch.nn.Module) -> None:
+            for form in FORMATS.values():
+                path = form.write(torch_child, export / f"{name}{form.suffix}")
+                checked[path] = pool.submit(check_export, path, form, flax_child, twin.examples[child])
 
-    for child in twin.exported:
-        flax_child, torch_child = child_of(run.model, child), child_of(torch_model, child)
-        write(child or "model", child, flax_child, torch_child)
-        if child in state.extra.get("average", {}):
-            averaged = nnx.clone(flax_child)
-            for part in ("average", "average_buffers"):
-                nnx.update(averaged, nnx.State(state.extra[part].get(child, {})))
-            write(f"{child}_average", child, averaged, to_torch(averaged, copy.deepcopy(torch_child)))
+        for child in twin.exported:
+            flax_child, torch_child = child_of(run.model, child), child_of(torch_model, child)
+            write(child or "model", child, flax_child, torch_child)
+            if child in state.extra.get("average", {}):
+                averaged = nnx.clone(flax_child)
+                for part in ("average", "average_buffers"):
+                    nnx.update(averaged, nnx.State(state.extra[part].get(child, {})))
+                write(f"{child}_average", child, averaged, to_torch(averaged, copy.deepcopy(torch_child)))
 
-    flat = traverse_util.flatten_dict(merge_trees(state.params, state.buffers))
-    certificate = verify(
-        recipe.model, recipe=recipe, values={path: np.asarray(array) for path, array in flat.items()},
-        optimizers=state.optimizers, weights=f"trained weights of step {int(state.step)}",
-    )  # fmt: skip
+        flat = traverse_util.flatten_dict(merge_trees(state.params, state.buffers))
+        certificate = verify(
+            recipe.model, recipe=recipe, values={path: np.asarray(array) for path, array in flat.items()},
+            optimizers=state.optimizers, weights=f"trained weights of step {int(state.step)}",
+        )  # fmt: skip
+        exports = {path.name: check.result() for path, check in checked.items()}
+    for path, error in zip(checked, exports.values(), strict=True):
+        say(f"wrote {path}: loads without this project, differs from Flax by {error:.1e}")
     certificate = dataclasses.replace(certificate, exports=exports)
     certificate.write(export / "certificate.json")
     return certificate

@@ -31,7 +31,7 @@ OPEN = {
 """The modules that may import a module whose name is computed, and what that is."""
 
 # The layers of train from the top. Folders of one line do not import each other.
-BASE = {"backend", "command_line", "lazy", "lookup"}
+BASE = {"allocator", "backend", "command_line", "lazy", "lookup"}
 TRAIN = [{"commands"}, {"engine"}, {"tasks"}, {"recipes"}, {"data", "optim", "plotting"}]
 # The layers of convert from the top. The members of MAP import each other.
 MAP = {"weights", "rules", "layouts", "optimizers", "files"}

@@ -7,11 +7,18 @@ from typing import Any, TypeVar
 
 import tyro
 
+from train.allocator import restart_with_settings
+
 Flags = TypeVar("Flags")
 
 
 def run_command(prog: str, main: Callable[[list[str]], None]) -> None:
-    """Calls main with the command line; a ValueError becomes one line on stderr and exit status 2."""
+    """Calls main with the command line; a ValueError becomes one line on stderr and exit status 2.
+
+    If main is in the module that Python runs, the process first gets the allocator's settings.
+    """
+    if main.__module__ == "__main__":
+        restart_with_settings()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()

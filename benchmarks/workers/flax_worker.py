@@ -11,6 +11,7 @@ from flax import nnx
 from benchmarks.workers.inputs import Subject
 from benchmarks.workers.process import milliseconds, peak_mebibytes, resident_mebibytes, serve
 from convert.twins import child_of
+from train.allocator import restart_with_settings
 from train.backend import compiler_options
 
 calls: dict[str, Callable[[], object]] = {}
@@ -64,4 +65,5 @@ def forward_pass(subject: Subject, batch_size: int) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
+    restart_with_settings()
     serve({"prepare": prepare, "time": lambda name, count: milliseconds(calls[name], count)})

@@ -48,15 +48,15 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def restore(
-        self, template: TrainState, *, delete_damaged: bool = False
+        self, shapes: TrainState, *, delete_damaged: bool = False
     ) -> tuple[TrainState | None, list[str]]:
         """(the last intact state or None, a line for each damaged checkpoint).
 
-        template: a state of the same model, which gives the structure, shapes and dtypes. delete_damaged:
-        delete the damaged checkpoints if an intact one is found, so that training can write those steps
-        again.
+        shapes: of a state of the same model, as jax.eval_shape(task.initial_state) gives them; the state
+        itself serves too. delete_damaged: delete the damaged checkpoints if an intact one is found, so that
+        training can write those steps again.
         """
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, shapes)
         faults: list[str] = []
         damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):

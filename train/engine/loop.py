@@ -64,7 +64,7 @@ def train(
     max_steps_per_call = recipe.steps_per_call or fast_steps_per_call(instance)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
-        state, faults = checkpoints.restore(task.initial_state(), delete_damaged=True)
+        state, faults = checkpoints.restore(jax.eval_shape(task.initial_state), delete_damaged=True)
         if state is None and faults:
             raise ValueError(
                 f"{'; '.join(faults)}: no checkpoint in {workdir} can be read; they are damaged or were "

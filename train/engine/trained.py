@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 
 from train.engine.checkpoints import Checkpoints
@@ -46,7 +47,7 @@ def load_trained(workdir: Path | str, model: Any = None) -> TrainedRun:
         raise ValueError(f"{workdir} has no checkpoints yet: python -m train.run --model {recipe.model}")
     task = build_task(recipe, model)
     with Checkpoints(workdir) as checkpoints:
-        state, faults = checkpoints.restore(task.initial_state())
+        state, faults = checkpoints.restore(jax.eval_shape(task.initial_state))
     if state is None:
         raise ValueError(f"{workdir} has no intact checkpoint")
     nnx.update(model, nnx.State(merge_trees(state.params, state.buffers)))

@@ -1,14 +1,18 @@
 """Convolutions as matrix products, for the shapes at which XLA's CPU backend convolves slowly.
 
 A convolution is one matrix product over patches (im2col). Its input gradient is one product and a sum of
-shifted pieces (col2im). XLA's own convolution is as fast as torch's for most shapes. It is far slower for
-three kinds of shapes, which `benchmarks.layers` measures (2 AVX-512 cores, ms; the last number of an example
-is the batch size):
+shifted pieces (col2im). Its weight gradient is one product per row of the kernel. XLA's own convolution is as
+fast as torch's for most shapes. It is far slower for some kinds of shapes, which `benchmarks.layers` measures
+(2 AVX-512 cores, ms; the last number of an example is the batch size). Eigen is XLA's library in jaxlib 0.10,
+oneDNN the one in jaxlib 0.12:
 
-    kind                          example                      XLA     product   torch
-    outputs of at most 2x2        2x2x512 -> 512 k3 p1, 32     167     8         5
-    one channel                   28x28x1 -> 32 k5, 128        15      4         9    (input gradient)
-    up to four channels           64x64x3 -> 64 k3 p1, 16      19      2         9    (input gradient)
+    kind                                 example                       Eigen   oneDNN   product   torch
+    outputs of at most 2x2               2x2x512 -> 512 k3 p1, 32      189     193      2         2
+    one channel                          28x28x1 -> 16 k5 p2, 64       1.3     0.4      1.1       1.8
+    input gradient, one channel          28x28x1 -> 32 k5, 128         9.8     5.2      1.6       4.6
+    input gradient, up to four channels  64x64x3 -> 64 k3 p1, 16       5.8     3.3      1.6       4.1
+    weight gradient, kernel 1x1          28x28x512 -> 256, 16          13      17       9         11
+    weight gradient, up to four channels 28x28x1 -> 32 k5, 128         1.7     2.7      1.2       1.0
 
 The input gradient of a strided convolution is also the forward pass of a transposed convolution. It is
 computed by phases. A phase is the set of pixels of x whose row and column have the same remainders when they
@@ -35,17 +39,21 @@ All forms need one group and padding that is not negative; the forms by phases a
 backends keep XLA's convolution.
 """
 
+import platform
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import jaxlib.version
 from jax import lax
 
 from flax_models.layers.ops.products import matmul_input
 from flax_models.layers.ops.shapes import Pair
-from flax_models.layers.ops.windows import at_offset, fold, from_offset, offsets
+from flax_models.layers.ops.windows import SlidingWindow, at_offset, fold, from_offset, offsets
 
+# From jaxlib 0.11 on, XLA's CPU backend can give convolutions to oneDNN; train/backend.py asks for it.
+ONEDNN = jaxlib.version.__version_info__ >= (0, 11) and platform.machine() in ("x86_64", "AMD64")
 MOST_PATCHES = 2**26  # numbers in the patches of one convolution in float64: 512 MiB
 
 
@@ -77,7 +85,8 @@ def forward_form(x: jax.Array, w: jax.Array, geometry: Geometry) -> Form | None:
     """The form of `conv2d` that is faster than XLA's; None if there is none."""
     if not _supported(geometry):
         return None
-    products = _small_output(geometry) or w.shape[2] == 1 or _is_slow(x, w.shape[2], geometry)
+    one_channel = w.shape[2] == 1 and not ONEDNN
+    products = _small_output(geometry) or one_channel or _is_slow(x, w.shape[2], geometry)
     return patches_forward if products else None
 
 
@@ -103,9 +112,9 @@ def weight_form(x: jax.Array, y: jax.Array, geometry: Geometry) -> Form | None:
     """The form of `conv2d_weight` that is faster than XLA's; None if there is none."""
     if not _supported(geometry):
         return None
-    in_channels = x.shape[3]
-    products = in_channels == 1 or geometry.kernel_size == (1, 1)
-    return patches_weight if products or _is_slow(x, in_channels, geometry) else None
+    in_channels, area = x.shape[3], _area(geometry.kernel_size)
+    few_channels = ONEDNN and in_channels <= 4 and y.shape[3] > 16 and area <= 25
+    return rows_weight if area == 1 or few_channels or _is_slow(x, in_channels, geometry) else None
 
 
 def patches_forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -114,10 +123,19 @@ def patches_forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array
     return (_rows(cut) @ _rows(w)).reshape(*cut.shape[:3], w.shape[3])
 
 
-def patches_weight(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
-    """The weight gradient as a product over patches: (N, H, W, C), (N, OH, OW, K) -> (kH, kW, C, K)."""
-    weight = _rows(patches(x, geometry)).T @ _rows(y)
-    return weight.reshape(*geometry.kernel_size, x.shape[3], y.shape[3])
+def rows_weight(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
+    """The weight gradient as a product per row of the kernel: (N, H, W, C), (N, OH, OW, K) -> (kH, kW, C, K).
+
+    The patches contain the columns of the kernel only, so they are smaller than those of `patches_forward`.
+    """
+    (rows, columns), (s, t) = geometry.kernel_size, geometry.stride
+    x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
+    across = geometry._replace(kernel_size=(1, columns), stride=(1, t))
+    wide = _side_by_side(x, (x.shape[1], geometry.output_size[1]), across)
+    down = geometry._replace(kernel_size=(rows, 1), stride=(s, 1))
+    cuts = (at_offset(wide, offset, geometry.output_size, down) for offset in offsets(down))
+    weight = jnp.stack([_rows(cut).T @ _rows(y) for cut in cuts])
+    return weight.reshape(rows, columns, x.shape[3], y.shape[3])
 
 
 def folded_input(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -200,8 +218,12 @@ def phases_apart(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 def patches(x: jax.Array, geometry: Geometry) -> jax.Array:
     """The window of x for every output pixel: (N, H, W, C) -> (N, OH, OW, kH*kW*C)."""
     x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
-    pieces = [at_offset(x, offset, geometry.output_size, geometry) for offset in offsets(geometry)]
-    return jnp.concatenate(pieces, axis=3)
+    return _side_by_side(x, geometry.output_size, geometry)
+
+
+def _side_by_side(x: jax.Array, output_size: Pair, window: SlidingWindow) -> jax.Array:
+    """The values of every window of padded x side by side: (N, H, W, C) -> (N, OH, OW, kH*kW*C)."""
+    return jnp.concatenate([at_offset(x, offset, output_size, window) for offset in offsets(window)], axis=3)
 
 
 def _rows(array: jax.Array) -> jax.Array:

@@ -90,6 +90,25 @@ def test_every_form_of_the_input_gradient(form, size, kernel_size, stride, befor
         assert float(products[0]) == pytest.approx(float(products[1]))
 
 
+@given(sizes, pairs, pairs, pairs, zeros, zeros, seeds)
+def test_the_weight_gradient_as_products(size, kernel_size, stride, dilation, before, after, seed):
+    padding = (before[0], after[0]), (before[1], after[1])
+    geometry = Geometry(size, kernel_size, stride, padding, dilation, groups=1)
+    assume(min(geometry.output_size) > 0)
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(True):
+        shapes = (2, *size, 2), (2, *geometry.output_size, 3), (*kernel_size, 2, 3)
+        x, y, w = (jnp.asarray(rng.normal(size=shape)) for shape in shapes)
+
+        def both_products(x, y, w):
+            back = conv_forms.rows_weight(x, y, geometry)
+            assert back.shape == w.shape
+            return jnp.vdot(back, w), jnp.vdot(y, conv.conv2d(x, w, geometry))
+
+        products = jax.jit(both_products, compiler_options=QUICK)(x, y, w)
+        assert float(products[0]) == pytest.approx(float(products[1]))
+
+
 def input_form(in_channels, size, kernel, stride, padding=1, dilation=1, *, batch=2, dtype=jnp.float32):
     sides = [(n, n) for n in (size, kernel, stride, padding, dilation)]
     geometry = Geometry(sides[0], sides[1], sides[2], (sides[3], sides[3]), sides[4], groups=1)
@@ -104,6 +123,27 @@ def test_the_form_follows_the_shape():
     assert form(256, 8, 4, 2) is form(64, 56, 3, 2) is form(8, 56, 3, 2) is conv_forms.phases_apart
     assert form(512, 2, 3, 1) is form(1, 64, 4, 2) is form(3, 64, 3, 2) is conv_forms.folded_input
     assert form(64, 56, 3, 1) is form(64, 56, 1, 2, padding=0) is form(64, 56, 3, 2, dilation=2) is None
+
+
+def other_forms(in_channels, out_channels, size, kernel):
+    """The forms of the convolution and of its weight gradient."""
+    geometry = Geometry((size, size), (kernel, kernel), (1, 1), ((0, 0), (0, 0)), (1, 1), groups=1)
+    shapes = (2, size, size, in_channels), (kernel, kernel, in_channels, out_channels)
+    x, w = (cast(jax.Array, jax.ShapeDtypeStruct(shape, jnp.float32)) for shape in shapes)
+    y = cast(jax.Array, jax.ShapeDtypeStruct((2, *geometry.output_size, out_channels), jnp.float32))
+    return conv_forms.forward_form(x, w, geometry), conv_forms.weight_form(x, y, geometry)
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+def test_the_form_follows_the_library_that_convolves(onednn, monkeypatch):
+    monkeypatch.setattr(conv_forms, "ONEDNN", onednn)
+    products = conv_forms.patches_forward, conv_forms.rows_weight
+    assert other_forms(1, 32, 28, 5) == ((None, products[1]) if onednn else (products[0], None))
+    assert other_forms(3, 64, 32, 3) == ((None, products[1]) if onednn else (None, None))
+    assert other_forms(1, 6, 28, 5)[1] is other_forms(3, 64, 64, 11)[1] is None
+    assert other_forms(512, 256, 14, 1) == (None, products[1])
+    assert other_forms(512, 512, 2, 1) == products
+    assert other_forms(16, 32, 12, 5) == (None, None)
 
 
 def test_float64_is_a_product_if_its_patches_fit_in_memory():
