@@ -177,6 +177,10 @@ DATASETS: dict[str, Dataset] = {
         "unpaired: white digits on black (a), coloured ones on photos (b), 32x32; 6,000 train, 1,188 test",
         "pair", reader="train.data.readers.pairs:digits_to_photos", shape=(32, 32, 3),
     ),
+    "grey_to_colour": Dataset(
+        "unpaired: digits on photos in grey (a), other ones in colour (b), 32x32; 3,000 train, 594 test",
+        "pair", reader="train.data.readers.pairs:grey_to_colour", shape=(32, 32, 3),
+    ),
     "photo_patches": Dataset(
         "unpaired: patches of one real photograph (a), of another one (b), 32x32; 1,000 train, 200 test",
         "pair", reader="train.data.readers.pairs:photo_patches", shape=(32, 32, 3),

@@ -9,6 +9,7 @@ from PIL import Image
 from train.data.datasets import find_dataset
 from train.data.feeds import make_feed
 from train.data.load import load_data
+from train.data.readers.digits_on_photos import LIGHTNESS
 from train.data.sources import Data
 
 pytestmark = pytest.mark.jax_only
@@ -29,6 +30,19 @@ def test_digits_and_photographs_are_two_domains(data_dir):
     larger = load("digits_to_photos", data_dir, shape=(40, 40, 3)).test
     assert larger["a"].shape == larger["b"].shape == (1188, 40, 40, 3)
     assert abs(larger["a"].mean() - test_split["a"].mean()) < 1  # the digits are enlarged too
+
+
+def test_no_image_is_in_grey_and_in_colour(data_dir):
+    train_split, test_split, meta, unaligned = load("grey_to_colour", data_dir)
+    assert meta == {"domains": ["grey", "colour"]} and unaligned == {"b"}
+    assert train_split["a"].shape == train_split["b"].shape == (3000, 32, 32, 3)
+    assert test_split["a"].shape == (594, 32, 32, 3) and test_split["a"].dtype == np.uint8
+    for split in (train_split, test_split):
+        grey, colour = split["a"], split["b"]
+        assert (grey == grey[..., :1]).all() and (colour != colour[..., :1]).any(-1).mean() > 0.9
+        lightness = {image.tobytes() for image in (colour @ LIGHTNESS).round().astype(np.uint8)}
+        assert not lightness & {image[..., 0].tobytes() for image in grey}
+        assert abs(grey.mean() - (colour @ LIGHTNESS).mean()) < 5
 
 
 def test_two_photographs_are_two_domains(data_dir):

@@ -14,6 +14,7 @@ from train.data.datasets import Fit, ReadRequest, Shape, find_dataset
 from train.data.feeds import IN_MEMORY_LIMIT
 from train.data.images import fit_arrays
 from train.data.load import load_data
+from train.data.readers.digits_on_photos import LIGHTNESS
 from train.data.readers.folder import ImageFiles, check_images, folder_contents
 from train.data.sources import Arrays, Data, read_source
 
@@ -28,6 +29,26 @@ def digits_to_photos(request: ReadRequest) -> Data:
         for a, b in zip(plain, colour, strict=True)
     )
     return _unaligned_data(train, test, ["digits", "digits_on_photos"])
+
+
+def grey_to_colour(request: ReadRequest) -> Data:
+    """Digits on photographs, in grey (a) and in colour (b). No image is in both domains.
+
+    The first half of `digits_on_photos` is in a, as its lightness: two copies of every digit, one on each
+    photograph. The other two copies are in b.
+    """
+    shape = _required_shape(request)
+    images = [
+        split["image"] for split in _read_splits("digits_on_photos", request.data_dir, shape, request.fit)
+    ]
+    halves = [np.split(image, 2) for image in images]
+    train, test = (_repeat_shorter(_in_grey(first), second) for first, second in halves)
+    return _unaligned_data(train, test, ["grey", "colour"])
+
+
+def _in_grey(images: np.ndarray) -> np.ndarray:
+    """The lightness of images (N, H, W, 3) uint8, three times."""
+    return np.round(images @ LIGHTNESS).astype(np.uint8)[..., None].repeat(3, axis=-1)
 
 
 def photo_patches(request: ReadRequest) -> Data:
