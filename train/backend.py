@@ -55,6 +55,6 @@ def use_compilation_cache() -> None:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "flax-torch-twins" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     # jaxlib 0.12 cannot serialise a program that calls oneDNN. It is compiled at every start.
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*bad_alloc")
