@@ -52,9 +52,6 @@ class Twin:
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
     tests. large: the certificate of the full-size model takes its training steps with the small variant.
-    chaotic: training amplifies rounding. Two torch runs whose initial weights differ by one rounding error
-    differ in the end by more than the tolerance of the steps (a test shows it). In the certificate of such a
-    model every step therefore starts from torch's state.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
@@ -62,7 +59,6 @@ class Twin:
     exported: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
     large: bool = False
-    chaotic: bool = False
 
 
 def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
@@ -140,10 +136,10 @@ TWINS: dict[str, Twin] = {
     "vgg13_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg16_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
     "vgg19_bn": _classifier(_COLOUR, tiny=_WIDTHS, large=True),
-    "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True, chaotic=True),
+    "googlenet": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet18": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet34": _classifier(_PHOTO, tiny=_WIDTH, large=True),
-    "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True, chaotic=True),
+    "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet_cifar": _classifier(_COLOUR, tiny=_WIDTH),
     "lstm_regressor": _FORECASTER,
     "rnn_regressor": _FORECASTER,

@@ -3,12 +3,14 @@
 In float64 both frameworks keep their own state over all steps. In float32 this is not possible, because
 rounding alone makes two runs of torch diverge: after 20 steps of Adam the losses of a GAN differ by 1.0 from
 those in float64. In float32 every Flax step therefore starts from torch's state, converted before each step.
-For the few chaotic models the same is done in float64.
+For a chaotic model the same is done in float64: one whose training amplifies rounding so much that torch
+leaves torch, if its weights start one rounding away.
 """
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,18 +35,31 @@ from train.tasks import build_task
 from train.tasks.state import TrainState
 
 
+class Lockstep(NamedTuple):
+    """The largest differences of some training steps.
+
+    losses: of a loss. leaves: {leaf, or "leaf:moment": of its values}. drift: {leaf: between two torch models
+    after the last step, whose weights were one rounding apart before the first}; {} if it was not asked for.
+    """
+
+    losses: float
+    leaves: dict[str, float]
+    drift: dict[str, float]
+
+
 def run_lockstep(
     recipe: Recipe, flax_model: nnx.Module, torch_model: torch.nn.Module, examples: Mapping[str, Example],
-    *, steps: int, batch: int, seed: int, free: bool, leaves: bool = True,
+    *, steps: int, batch: int, seed: int, free: bool, leaves: bool = True, drift: bool = False,
     optimizers: Mapping[str, Any] | None = None,
-) -> tuple[float, dict[str, float]]:  # fmt: skip
-    """(the largest difference of a loss, {leaf, or leaf and moment: its largest difference}).
+) -> Lockstep:  # fmt: skip
+    """The differences between both frameworks over the same training steps.
 
     The models must have the same weights; the torch model is trained in place. examples: {name: array} of a
     training step. steps, batch: the number of steps and their batch size. seed: the seed of the random
     numbers. free: True keeps the Flax side's own state over all steps, and compares leaves after the last
     step. False gives the Flax side torch's state before every step, and compares leaves after each step.
-    leaves: whether leaves are compared; without them only losses are.
+    leaves: whether leaves are compared; without them only losses are. drift: also train a second torch model,
+    whose weights start one rounding away.
     optimizers: optax states to start from; without them both sides start with new optimizers.
     """
     batch *= recipe.batch_splits  # a batch norm needs enough examples in every part of a batch
@@ -63,7 +78,15 @@ def run_lockstep(
     for child, optimizer in torch_optimizers.items():
         flax_child, torch_child = child_of(flax_model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], flax_child, torch_child, optimizer)
-    reference = REFERENCE_STEPS[recipe.task](torch_model, torch_optimizers, **recipe.step_options)
+    make_reference = REFERENCE_STEPS[recipe.task]
+    near = _one_rounding_away(torch_model) if drift else None
+    near_optimizers: dict[str, torch.optim.Optimizer] = {}
+    references = [(torch_model, make_reference(torch_model, torch_optimizers, **recipe.step_options))]
+    if near is not None:
+        near_optimizers = build_torch_optimizers(recipe, near)
+        for child, optimizer in near_optimizers.items():
+            optimizer.load_state_dict(copy.deepcopy(torch_optimizers[child].state_dict()))
+        references.append((near, make_reference(near, near_optimizers, **recipe.step_options)))
     step = jax.jit(_with_masks(task.step, masks), compiler_options=options_for(dtype))
     rng = np.random.default_rng(seed)
     loss_error, errors = 0.0, {}
@@ -75,17 +98,47 @@ def run_lockstep(
             name: np.asarray(value) for name, value in task.draw(jax.random.key(seed + number), batch).items()
         }
         state, flax_losses, drawn = step(state, jax.tree.map(jnp.asarray, arrays), noise)
-        with given_masks(torch_model, drawn):
-            torch_losses = reference(
-                {name: to_torch_input(array) for name, array in arrays.items()},
-                {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
-            )
+        torch_losses = []
+        for model, reference in references:
+            with given_masks(model, drawn):
+                losses = reference(
+                    {name: to_torch_input(array) for name, array in arrays.items()},
+                    {name: to_torch_input(as_dtype(array, dtype)) for name, array in noise.items()},
+                )
+            torch_losses.append(losses)
         for name, loss in flax_losses.items():
-            loss_error = max(loss_error, difference(np.asarray(loss), to_numpy(torch_losses[name])))
+            loss_error = max(loss_error, difference(np.asarray(loss), to_numpy(torch_losses[0][name])))
         if leaves and (not free or number == steps - 1):
             new = state_errors(state, flax_model, torch_model, torch_optimizers)
             errors = {name: max(error, errors.get(name, 0.0)) for name, error in new.items()}
-    return loss_error, errors
+    apart = {}
+    if near is not None:
+        here, there = _torch_values(torch_model, torch_optimizers), _torch_values(near, near_optimizers)
+        apart = {name: difference(here[name], there[name]) for name in here}
+    return Lockstep(loss_error, errors, apart)
+
+
+def _one_rounding_away(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the model whose parameters are the next larger numbers."""
+    near = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in near.parameters():
+            parameter.copy_(torch.nextafter(parameter, torch.full_like(parameter, torch.inf)))
+    return near
+
+
+def _torch_values(
+    model: torch.nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, np.ndarray]:
+    """{leaf, or "leaf:moment": its value} of a torch model and its optimizers, by child."""
+    values = {name: to_numpy(tensor) for name, tensor in model.state_dict().items()}
+    for child, optimizer in optimizers.items():
+        for name, parameter in child_of(model, child).named_parameters():
+            path = f"{child}.{name}" if child else name
+            for key, value in optimizer.state[parameter].items():
+                if value is not None:
+                    values[f"{path}:{key}"] = to_numpy(torch.as_tensor(value))
+    return values
 
 
 def _with_masks(step: Callable[..., Any], masks: Masks) -> Callable[..., Any]:
@@ -136,13 +189,10 @@ def state_errors(
     """{leaf, or "leaf:moment": difference} between a TrainState and a torch model with its optimizers."""
     flat = {**traverse_util.flatten_dict(state.params), **traverse_util.flatten_dict(state.buffers)}
     arrays = leaves_to_torch(plan(flax_model), {path: np.asarray(array) for path, array in flat.items()})
-    tensors = torch_model.state_dict()
-    errors = {name: difference(arrays[name], to_numpy(tensor)) for name, tensor in tensors.items()}
-    for child, optimizer in optimizers.items():
+    for child in optimizers:
         moments = moments_to_torch(state.optimizers[child], plan(child_of(flax_model, child)))
-        for name, parameter in child_of(torch_model, child).named_parameters():
-            for key, value in optimizer.state[parameter].items():
-                if value is not None:
-                    path = f"{child}.{name}" if child else name
-                    errors[f"{path}:{key}"] = difference(moments[name][key], to_numpy(torch.as_tensor(value)))
-    return errors
+        for name, of_leaf in moments.items():
+            path = f"{child}.{name}" if child else name
+            arrays |= {f"{path}:{key}": array for key, array in of_leaf.items()}
+    values = _torch_values(torch_model, optimizers)
+    return {name: difference(arrays[name], value) for name, value in values.items()}

@@ -52,6 +52,10 @@ def test_there_and_back_is_the_same_to_the_bit(model, pair_of):
     assert all(again[name].equal(tensor) for name, tensor in state.items())
 
 
+CHAOTIC = {"googlenet", "resnet50"}
+"""Models whose training amplifies rounding so much that torch leaves torch within 20 steps."""
+
+
 def assert_complete(certificate: Certificate, dtype: str) -> None:
     """The certificate passes, and it compares what it should."""
     assert certificate.passed, f"\n{certificate}"
@@ -71,7 +75,7 @@ def test_the_twins_agree(model, certificate_of):
     assert_complete(certificate, "float64")
     assert any(check.error > 0 for check in certificate.checks[:3])
     assert any(layer.gradient for layer in certificate.layers)
-    kind = f"{certificate.steps} steps" + (", each from torch's state" if TWINS[model].chaotic else "")
+    kind = f"{certificate.steps} steps" + (", each from torch's state" if model in CHAOTIC else "")
     names = {check.name for check in certificate.checks}
     assert {"gradients", f"{kind}, parameters and buffers", f"{kind}, losses"} <= names
 

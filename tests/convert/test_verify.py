@@ -12,14 +12,10 @@ import torch
 import torch_models
 from convert import verify
 from convert.certificate import lockstep
-from convert.certificate.calls import to_torch_input
 from convert.certificate.tolerances import TOLERANCES, difference
-from convert.optimizers import build_torch_optimizers
-from convert.twins import TWINS, find_twin
+from convert.twins import TWINS
 from convert.weights import flat_variables
-from tests.agreement import STEPS
 from tests.conftest import tiny_recipe
-from torch_models.steps import REFERENCE_STEPS
 from train.recipes import RECIPES
 from train.tasks.models import build_model
 
@@ -47,30 +43,40 @@ def scale_matrices(model: torch.nn.Module) -> None:
                 parameter /= parameter.std() * parameter[0].numel() ** 0.5
 
 
-def torch_steps(model: str, away: float, steps: int = 20) -> dict[str, torch.Tensor]:
-    """The leaves of a small torch twin after some training steps, its first weights off by this much."""
-    recipe = dataclasses.replace(RECIPES[model], options=dict(TWINS[model].tiny))
-    rng = np.random.default_rng(0)
-    torch.manual_seed(0)
-    twin = torch_models.MODELS[model](**recipe.options).double()
-    scale_matrices(twin)
-    with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter *= torch.tensor(1 + away * rng.standard_normal(parameter.shape))
-    step = REFERENCE_STEPS[recipe.task](twin, build_torch_optimizers(recipe, twin), **recipe.step_options)
-    for number in range(steps):
-        batch = {name: e.draw(rng, 16) for name, e in find_twin(model, recipe.options).batch.items()}
-        torch.manual_seed(number)  # of the dropout masks
-        step({name: to_torch_input(array) for name, array in batch.items()}, {})
-    return twin.state_dict()
+@pytest.mark.parametrize(("drift", "chaotic"), [(1e-3, True), (1e-12, False)])
+def test_steps_start_from_torchs_state_where_torch_leaves_torch(drift, chaotic, monkeypatch):
+    """The free steps are made to be off by 1e-6, and torch from its neighbour by `drift`."""
+    real = {}
+
+    def steps(*args, free, **kwargs):
+        found = lockstep.run_lockstep(*args, free=free, **kwargs)
+        if free:
+            return found._replace(leaves={**found.leaves, "fc.0.weight": 1e-6})
+        real.update(found.drift)
+        return found._replace(drift={**found.drift, "fc.0.weight": drift})
+
+    monkeypatch.setattr("convert.certificate.verify.run_lockstep", steps)
+    certificate = verify("fashion_mlp", options=TWINS["fashion_mlp"].tiny, dtypes=("float64",), steps=2)
+    kind = "2 steps, each from torch's state, " if chaotic else "2 steps, "
+    names = [check.name.removeprefix(kind) for check in certificate.checks if "steps" in check.name]
+    assert names[:2] == ["losses", "parameters and buffers"]
+    assert certificate.passed == chaotic, "what torch does not do either is an error"
+    assert 0 < max(real.values()) < 1e-12, "the real model keeps its rounding"
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("model", [model for model, twin in TWINS.items() if twin.chaotic])
-def test_where_steps_do_not_run_free_torch_leaves_torch_too(model):
-    here, there = (torch_steps(model, away) for away in (0.0, 1e-15))
-    drift = max(difference(here[name].numpy(), there[name].numpy()) for name in here)
-    assert drift > STEPS
+def test_a_wrong_rate_of_a_chaotic_model_fails(monkeypatch):
+    build = lockstep.build_torch_optimizers
+
+    def hurried(recipe, model):
+        optimizers = build(recipe, model)
+        optimizers[""].param_groups[0]["lr"] *= 1.001
+        return optimizers
+
+    monkeypatch.setattr(lockstep, "build_torch_optimizers", hurried)
+    certificate = verify("resnet50", options=TWINS["resnet50"].tiny, dtypes=("float64",), steps=4)
+    failed = [check.name for check in certificate.checks if not check.passed]
+    assert failed and all(name.startswith("4 steps, each from torch's state, ") for name in failed)
 
 
 @pytest.mark.heavy
