@@ -40,7 +40,8 @@ class Flags:
     batch_size: int | None = None
     """Examples per step; by default the recipe's."""
     rounds: int = 5
-    """Rounds, in each of which every contender takes one step that is not timed and three that are."""
+    """Rounds, in each of which every contender has one run of a third of a second. The tables have the median
+    of the runs' medians, and the quartiles."""
     python: tuple[Path, ...] = ()
     """Further Python interpreters in which Flax is timed too, such as one with a newer jax."""
     compiled: bool = True
@@ -86,7 +87,7 @@ def measure(
         samples: dict[tuple[str, str], list[float]] = {}
         for _ in range(rounds):
             for what, name, worker, call in turns:
-                samples.setdefault((what, name), []).extend(worker.ask("time", name=call, count=3))
+                samples.setdefault((what, name), []).append(worker.ask("time", name=call))
     milliseconds: dict[str, Any] = {}
     for (what, name), values in samples.items():
         milliseconds.setdefault(what, {})[name] = timing_of(values)

@@ -9,7 +9,7 @@ import torch
 import torch_models
 from benchmarks.common import on_torch, torch_device, torch_tensor
 from benchmarks.workers.inputs import Subject
-from benchmarks.workers.process import milliseconds, peak_mebibytes, resident_mebibytes, serve
+from benchmarks.workers.process import peak_mebibytes, resident_mebibytes, run_milliseconds, serve
 from convert.optimizers import build_torch_optimizers
 from convert.twins import child_of
 from torch_models.steps import REFERENCE_STEPS
@@ -71,4 +71,4 @@ def forward_pass(subject: Subject, batch_size: int) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    serve({"prepare": prepare, "time": lambda name, count: milliseconds(calls[name], count)})
+    serve({"prepare": prepare, "time": lambda name: run_milliseconds(calls[name])})
