@@ -11,7 +11,6 @@ from flax import nnx
 from benchmarks.workers.inputs import Subject
 from benchmarks.workers.process import peak_mebibytes, resident_mebibytes, run_milliseconds, serve
 from convert.twins import child_of
-from train.allocator import restart_with_settings
 from train.backend import compiler_options
 
 calls: dict[str, Callable[[], object]] = {}
@@ -65,5 +64,4 @@ def forward_pass(subject: Subject, batch_size: int) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    restart_with_settings()
     serve({"prepare": prepare, "time": lambda name: run_milliseconds(calls[name])})

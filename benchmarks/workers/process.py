@@ -67,8 +67,8 @@ def serve(handlers: Mapping[str, Callable[..., Any]]) -> None:
 def run_milliseconds(call: Callable[[], object]) -> float:
     """The median time of one call in a run: calls for RUN_SECONDS, after some that are not timed.
 
-    In training a step follows another one. The first calls after another process had the cores find the
-    caches cold: a step of 2.4 ms takes 4.
+    In training a step follows another one. After another process has used the cores, the caches are cold,
+    and a step of 2.4 ms takes 4.
     """
     times: list[float] = []
     warm = time.perf_counter() + RUN_SECONDS / 3

@@ -34,6 +34,9 @@ from train.recipes import Recipe
 from train.tasks import build_task
 from train.tasks.state import TrainState
 
+_TorchTwin = tuple[torch.nn.Module, Mapping[str, torch.optim.Optimizer]]
+"""A torch model and its optimizers, by child."""
+
 
 class Lockstep(NamedTuple):
     """The largest differences of some training steps.
@@ -78,15 +81,10 @@ def run_lockstep(
     for child, optimizer in torch_optimizers.items():
         flax_child, torch_child = child_of(flax_model, child), child_of(torch_model, child)
         optimizer_to_torch(state.optimizers[child], flax_child, torch_child, optimizer)
-    make_reference = REFERENCE_STEPS[recipe.task]
-    near = _one_rounding_away(torch_model) if drift else None
-    near_optimizers: dict[str, torch.optim.Optimizer] = {}
-    references = [(torch_model, make_reference(torch_model, torch_optimizers, **recipe.step_options))]
-    if near is not None:
-        near_optimizers = build_torch_optimizers(recipe, near)
-        for child, optimizer in near_optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(torch_optimizers[child].state_dict()))
-        references.append((near, make_reference(near, near_optimizers, **recipe.step_options)))
+    twins: list[_TorchTwin] = [(torch_model, torch_optimizers)]
+    if drift:
+        twins.append(_one_rounding_away(recipe, torch_model, torch_optimizers))
+    references = [REFERENCE_STEPS[recipe.task](*twin, **recipe.step_options) for twin in twins]
     step = jax.jit(_with_masks(task.step, masks), compiler_options=options_for(dtype))
     rng = np.random.default_rng(seed)
     loss_error, errors = 0.0, {}
@@ -99,7 +97,7 @@ def run_lockstep(
         }
         state, flax_losses, drawn = step(state, jax.tree.map(jnp.asarray, arrays), noise)
         torch_losses = []
-        for model, reference in references:
+        for (model, _), reference in zip(twins, references, strict=True):
             with given_masks(model, drawn):
                 losses = reference(
                     {name: to_torch_input(array) for name, array in arrays.items()},
@@ -112,19 +110,24 @@ def run_lockstep(
             new = state_errors(state, flax_model, torch_model, torch_optimizers)
             errors = {name: max(error, errors.get(name, 0.0)) for name, error in new.items()}
     apart = {}
-    if near is not None:
-        here, there = _torch_values(torch_model, torch_optimizers), _torch_values(near, near_optimizers)
+    if drift:
+        here, there = (_torch_values(*twin) for twin in twins)
         apart = {name: difference(here[name], there[name]) for name in here}
     return Lockstep(loss_error, errors, apart)
 
 
-def _one_rounding_away(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy of the model whose parameters are the next larger numbers."""
+def _one_rounding_away(
+    recipe: Recipe, model: torch.nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]
+) -> _TorchTwin:
+    """A copy of a model, whose parameters are the next larger numbers, and of the state of its optimizers."""
     near = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in near.parameters():
             parameter.copy_(torch.nextafter(parameter, torch.full_like(parameter, torch.inf)))
-    return near
+    copies = build_torch_optimizers(recipe, near)
+    for child, optimizer in copies.items():
+        optimizer.load_state_dict(copy.deepcopy(optimizers[child].state_dict()))
+    return near, copies
 
 
 def _torch_values(

@@ -23,7 +23,7 @@ NOTE = (
     "The columns forward, gradient and 20 steps have the largest errors of the certificate in float64, on "
     "the trained weights, compared with PyTorch: max|a - b| / max(1, max|b|). Errors marked * are of the "
     "small variant. Errors marked † are of steps that each start from PyTorch's state: two PyTorch runs "
-    "of this model that start one rounding apart differ by more than 1e-10 after 20 steps. The column "
+    "of this model that start one rounding apart differ by more than 1e-11 after 20 steps. The column "
     "export has the error of the TorchScript file, run in a separate process, compared with the Flax "
     "model in float32."
 )

@@ -64,16 +64,21 @@ def test_steps_start_from_torchs_state_where_torch_leaves_torch(drift, chaotic, 
     assert 0 < max(real.values()) < 1e-12, "the real model keeps its rounding"
 
 
-@pytest.mark.heavy
-def test_a_wrong_rate_of_a_chaotic_model_fails(monkeypatch):
+def hurry_torch(monkeypatch, child: str) -> None:
+    """Gives the torch optimizer of a child a learning rate that is too large by a thousandth."""
     build = lockstep.build_torch_optimizers
 
     def hurried(recipe, model):
         optimizers = build(recipe, model)
-        optimizers[""].param_groups[0]["lr"] *= 1.001
+        optimizers[child].param_groups[0]["lr"] *= 1.001
         return optimizers
 
     monkeypatch.setattr(lockstep, "build_torch_optimizers", hurried)
+
+
+@pytest.mark.heavy
+def test_a_wrong_rate_of_a_chaotic_model_fails(monkeypatch):
+    hurry_torch(monkeypatch, "")
     certificate = verify("resnet50", options=TWINS["resnet50"].tiny, dtypes=("float64",), steps=4)
     failed = [check.name for check in certificate.checks if not check.passed]
     assert failed and all(name.startswith("4 steps, each from torch's state, ") for name in failed)
@@ -135,14 +140,7 @@ def test_a_wrong_eps_fails_and_is_located(eps_of_the_wrong_meaning):
 
 
 def test_a_wrong_learning_rate_shows_in_the_steps_only(monkeypatch):
-    build = lockstep.build_torch_optimizers
-
-    def hurried(recipe, model):
-        optimizers = build(recipe, model)
-        optimizers["generator"].param_groups[0]["lr"] *= 1.001
-        return optimizers
-
-    monkeypatch.setattr(lockstep, "build_torch_optimizers", hurried)
+    hurry_torch(monkeypatch, "generator")
     certificate = verify("dcgan", options=TINY, dtypes=("float64",), steps=3)
     failed = {check.name for check in certificate.checks if not check.passed}
     assert failed and all(name.startswith("3 steps") for name in failed)
