@@ -51,13 +51,15 @@ class Twin:
 
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
-    tests. large: the certificate of the full-size model takes its training steps with the small variant.
+    tests. methods: {method of the whole model that is exported beside its call: its arguments after the first
+    input}. large: the certificate of the full-size model takes its training steps with the small variant.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
     batch: Mapping[str, Example]
     exported: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     large: bool = False
 
 
@@ -110,6 +112,12 @@ _SENTENCES = {
     "lengths": Example((5,), 1, 7, elastic=(0,)),
 }
 
+_DECODING = {"greedy": (9,), "beam": (3, 9)}
+_TEXTS = {
+    "source": Example((9,), 0, "source_size", elastic=(0,)),
+    "target": Example((6,), 0, "target_size", elastic=(0,)),
+}
+
 _TRANSLATORS = ("generator_ab", "generator_ba")
 TWINS: dict[str, Twin] = {
     "linear_regression": _regression(Example((1,)), Example((1,))),
@@ -152,6 +160,13 @@ TWINS: dict[str, Twin] = {
         batch={**_SENTENCES, "tags": Example((5,), -1, "num_tags")},
         exported=("",),
         tiny={"word_features": 12, "character_features": 5, "character_hidden": 6, "hidden_features": 16},
+    ),
+    "seq2seq": Twin(
+        examples={"": tuple(_TEXTS.values())},
+        batch=_TEXTS,
+        exported=("",),
+        tiny={"source_size": 12, "target_size": 7, "embedding_features": 6, "hidden_features": 8},
+        methods=_DECODING,
     ),
     "autoencoder": _autoencoder("latent_features", tiny={"hidden_features": 16}),
     "conv_autoencoder": _autoencoder(2, 2, "latent_features"),

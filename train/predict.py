@@ -29,9 +29,12 @@ class Flags:
     context: str | None = None
     """For a language model: the two words before, such as "so gazed"."""
     top: int | None = None
-    """For a language model: how many of the most probable words to show; 5 if not given."""
+    """How many of the most probable answers to show: words of a language model, texts of a writer; 5 if not
+    given."""
     sentence: str | None = None
     """For a tagger: the words to tag."""
+    text: str | None = None
+    """For a model that rewrites texts: the text, such as "4 mars 2021"."""
 
 
 def main(args: list[str]) -> None:

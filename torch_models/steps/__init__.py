@@ -9,6 +9,7 @@ from torch_models.steps.autoencode import AutoencodeStep
 from torch_models.steps.cyclegan import CycleGANStep
 from torch_models.steps.gan import GANStep
 from torch_models.steps.supervised import ClassifyStep, SupervisedStep, TagStep
+from torch_models.steps.writing import RewriteStep
 
 REFERENCE_STEPS = {
     "autoencode": AutoencodeStep,
@@ -19,4 +20,5 @@ REFERENCE_STEPS = {
     "sequence": SupervisedStep,
     "language": ClassifyStep,
     "tag": TagStep,
+    "rewrite": RewriteStep,
 }

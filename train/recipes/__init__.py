@@ -9,13 +9,14 @@ from train.recipes.supervised import (
     ClassifyRecipe,
     LanguageRecipe,
     RegressRecipe,
+    RewriteRecipe,
     SequenceRecipe,
     TagRecipe,
 )
 
 __all__ = [
     "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "ClassifyRecipe", "CycleGANRecipe",
-    "GANRecipe", "ImageRecipe", "LanguageRecipe", "Question", "Recipe", "RegressRecipe", "SequenceRecipe",
-    "TagRecipe", "data_kind", "find_recipe", "image_shape", "load_recipe_data", "make_recipe",
-    "recipe_from_json", "upgrade",
+    "GANRecipe", "ImageRecipe", "LanguageRecipe", "Question", "Recipe", "RegressRecipe", "RewriteRecipe",
+    "SequenceRecipe", "TagRecipe", "data_kind", "find_recipe", "image_shape", "load_recipe_data",
+    "make_recipe", "recipe_from_json", "upgrade",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from train.recipes.supervised import (
     ClassifyRecipe,
     LanguageRecipe,
     RegressRecipe,
+    RewriteRecipe,
     SequenceRecipe,
     TagRecipe,
 )
@@ -171,6 +172,11 @@ _RECIPES = [
     TagRecipe(
         model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
         evaluate_every=60, optimizer=SGD(lr=1e-2), expect="the tags of a sentence that it was not trained on",
+    ),
+    # Sequences to sequences
+    RewriteRecipe(
+        model="seq2seq", dataset="dates", epochs=10, optimizer=Adam(lr=2e-3),
+        expect="98 % of the unseen dates exact",
     ),
     # Autoencoders
     _autoencoder("autoencoder", 100, epochs=300, expect="a test loss of 47, in half a minute"),

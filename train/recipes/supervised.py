@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from train.optim import SGD, Optimizer
+from train.optim import SGD, Adam, Optimizer
 from train.recipes.base import Capability, ImageRecipe, Question, Recipe
 
 
@@ -94,6 +94,23 @@ class TagRecipe(Recipe):
     question: ClassVar[Question] = Question(("sentence",), required="sentence")
 
     optimizer: Optimizer = SGD(lr=1e-2)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteRecipe(Recipe):
+    """Writing a text as another text: cross-entropy over its characters, and the fraction of exact texts."""
+
+    task: ClassVar[str] = "rewrite"
+    kinds: ClassVar[tuple[str, ...]] = ("text_pairs",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
+    question: ClassVar[Question] = Question(("text", "top"), required="text")
+
+    optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
     @property

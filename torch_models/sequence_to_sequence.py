@@ -1,0 +1,123 @@
+"""From a sequence to a sequence: a text as another text, by attention."""
+
+import torch
+from torch import Tensor, nn
+
+from torch_models.decoding import Writer
+
+
+class Bidirectional(nn.Module):
+    """Two recurrent layers that read padded sequences in both directions: (N, L, F) -> (N, L, 2 H).
+
+    The second one reads from the last step of each sequence to its first. The padding changes no output
+    before it.
+    """
+
+    def __init__(self, onwards: nn.Module, backwards: nn.Module):
+        super().__init__()
+        self.onwards, self.backwards = onwards, backwards
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        onwards, _ = self.onwards(x)
+        backwards, _ = self.backwards(reverse_sequences(x, lengths))
+        return torch.cat([onwards, reverse_sequences(backwards, lengths)], dim=-1)
+
+
+def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
+    """The sequences (N, L, F) with their first `lengths` (N,) steps in the opposite order."""
+    steps = torch.arange(x.shape[1], device=x.device)
+    lengths = lengths[:, None]
+    rows = torch.where(steps < lengths, lengths - 1 - steps, steps)  # (N, L)
+    return x.gather(1, rows[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+class AdditiveAttention(nn.Module):
+    """The weights of S entries of a memory, and their weighted mean. Bahdanau et al. 2015.
+
+    The score of an entry is v . tanh(W query + U entry). One bias is enough for the sum, and a bias of the
+    score would change no weight.
+    """
+
+    def __init__(self, query_features: int, memory_features: int, hidden_features: int):
+        super().__init__()
+        self.query = nn.Linear(query_features, hidden_features, bias=False)
+        self.key = nn.Linear(memory_features, hidden_features)
+        self.score = nn.Linear(hidden_features, 1, bias=False)
+
+    def forward(self, query: Tensor, memory: Tensor, keys: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean of the memory (N, F), weights (N, S)).
+
+        query: (N, Q). memory: (N, S, F). keys: (N, S, hidden_features), `self.key` of the memory. valid:
+        (N, S) bool; the other entries have the weight 0.
+        """
+        scores = self.score(torch.tanh(self.query(query)[:, None] + keys))[:, :, 0]
+        weights = torch.softmax(torch.where(valid, scores, -float("inf")), dim=1)
+        return (weights[:, None] @ memory)[:, 0], weights
+
+
+class Seq2Seq(Writer):
+    """A source text and the beginning of a target text -> logits of the next symbol (N, T, target_size).
+
+    source: (N, S) int; the entries after the last one that is not 0 are padding and change nothing. target:
+    (N, T) int, from START on; the logits at a step depend on the symbols up to this step.
+
+    A bidirectional GRU reads the source. A GRU writes the target: each step takes the last symbol and the
+    mean of the source's states that attention weights. It starts from the state in which the reverse
+    direction has read all of the source. D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by
+    jointly learning to align and translate" (2015), with one linear layer in place of the paper's maxout
+    before the softmax.
+    """
+
+    def __init__(
+        self, source_size: int = 200, target_size: int = 15, embedding_features: int = 64,
+        hidden_features: int = 128,
+    ):  # fmt: skip
+        super().__init__()
+        self.source_embedding = nn.Embedding(source_size, embedding_features)
+        self.encoder = Bidirectional(
+            nn.GRU(embedding_features, hidden_features, batch_first=True),
+            nn.GRU(embedding_features, hidden_features, batch_first=True),
+        )
+        self.bridge = nn.Linear(hidden_features, hidden_features)
+        self.attention = AdditiveAttention(hidden_features, 2 * hidden_features, hidden_features)
+        self.target_embedding = nn.Embedding(target_size, embedding_features)
+        self.decoder = nn.GRUCell(embedding_features + 2 * hidden_features, hidden_features)
+        self.fc = nn.Linear(hidden_features, target_size)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return self.attend(source, target)[0]
+
+    @torch.jit.export
+    def attend(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(logits (N, T, target_size), the weights of the source at every step (N, T, S))."""
+        state = self.begin(source)
+        hiddens: list[Tensor] = []
+        weights: list[Tensor] = []
+        for embedded in self.target_embedding(target).unbind(1):
+            hidden, of_step = self._step(embedded, state)
+            state = [hidden, state[1], state[2], state[3]]
+            hiddens.append(hidden)
+            weights.append(of_step)
+        return self.fc(torch.stack(hiddens, 1)), torch.stack(weights, 1)
+
+    def begin(self, inputs: Tensor) -> list[Tensor]:
+        """[hidden state (N, H), memory (N, S, 2 H), keys (N, S, H), valid (N, S)] for a source (N, S)."""
+        steps = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
+        lengths = torch.where(inputs != self.PADDING, steps, 1).amax(1)
+        memory = self.encoder(self.source_embedding(inputs), lengths)
+        read_all = memory[:, 0, memory.shape[2] // 2 :]
+        hidden = torch.tanh(self.bridge(read_all))
+        return [hidden, memory, self.attention.key(memory), steps <= lengths[:, None]]
+
+    def advance(self, symbols: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden, _ = self._step(self.target_embedding(symbols), state)
+        return torch.log_softmax(self.fc(hidden), dim=1), [hidden, state[1], state[2], state[3]]
+
+    def _step(self, embedded: Tensor, state: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """(the next hidden state (N, H), the weights of the source (N, S))."""
+        hidden, memory, keys, valid = state[0], state[1], state[2], state[3]
+        context, weights = self.attention(hidden, memory, keys, valid)
+        return self.decoder(torch.cat([embedded, context], dim=1), hidden), weights
+
+
+MODELS = {"seq2seq": Seq2Seq}
