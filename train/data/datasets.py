@@ -20,6 +20,7 @@ KINDS = {
     "text": "words",
     "tagged": "tagged sentences",
     "pair": "images of two domains",
+    "text_pairs": "pairs of texts",
 }
 """The kinds of data that a task can take, and what an error message calls them."""
 
@@ -188,6 +189,14 @@ DATASETS: dict[str, Dataset] = {
     "folders": Dataset(
         "folders:A,B, two folders of your own unpaired images, which may have subfolders train/ and test/",
         "pair", reader="train.data.readers.pairs:read_folders", argument="A,B",
+    ),
+    "dates": Dataset(
+        "days from 1969 to 2068 in 30 languages and several forms, and as ISO 8601; 20,000 train, 2,000 test",
+        "text_pairs", reader="train.data.readers.sequences.dates:dates",
+    ),
+    "pairs": Dataset(
+        "pairs:FILE, your own pairs of texts: one per line, separated by a tab",
+        "text_pairs", reader="train.data.readers.sequences.text_pairs:read_pairs", argument="FILE",
     ),
 }  # fmt: skip
 

@@ -31,7 +31,8 @@ def load_data(
     request = ReadRequest(name, dataset_argument(name), kind, data_dir, shape or dataset.shape, fit)
     data: Data = getattr(importlib.import_module(module), function)(request)
     train, test = (_fit_split(split, request) for split in (data.train, data.test))
-    return data._replace(train=train, test=test)
+    reported = {name: _fit_split(split, request) for name, split in data.reported.items()}
+    return data._replace(train=train, test=test, reported=reported)
 
 
 def _fit_split(split: Any, request: ReadRequest) -> Any:

@@ -63,6 +63,8 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
     if data.unaligned:
         raise ValueError(f"preprocess fits one array of numbers, and {recipe.dataset} contains two domains")
     name = "image" if "image" in data.train else "x"
+    if name not in data.train or data.reported:
+        raise ValueError(f"preprocess fits images or rows of numbers, and {recipe.dataset} contains neither")
     test = data.train if data.test is None else data.test
     fitted, fitted_test, _ = preprocess(recipe.preprocess, data.train[name], test[name])
     train = {**data.train, name: fitted}

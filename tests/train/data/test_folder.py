@@ -35,7 +35,7 @@ def animals(tmp_path):
 
 
 def test_every_tenth_file_of_a_class_is_to_test(animals):
-    train, test, meta, _ = load(animals)
+    train, test, meta, *_ = load(animals)
     assert meta == {"classes": ["cat", "dog"]}
     seen = [[(int(e["image"][0, 0, 0]), int(e["label"])) for e in map(s.__getitem__, range(len(s)))]
             for s in (train, test)]  # fmt: skip
@@ -57,7 +57,7 @@ def test_folders_train_and_test_are_the_splits(tmp_path):
     for split, names in (("train", "abc"), ("test", "ac")):
         for name in names:
             save(tmp_path / split / name / "1.png")
-    train, test, meta, _ = load(tmp_path)
+    train, test, meta, *_ = load(tmp_path)
     assert meta == {"classes": ["a", "b", "c"]} and len(train) == 3
     assert [int(test[i]["label"]) for i in range(len(test))] == [0, 2]
     save(tmp_path / "test" / "d" / "1.png")
@@ -88,7 +88,7 @@ def test_hidden_files_and_notes_are_skipped(animals):
         (animals / "cat" / name).write_text("not an image")
         (animals / name).write_text("not an image")
     (animals / ".cache").mkdir()
-    train, test, meta, _ = load(animals)
+    train, test, meta, *_ = load(animals)
     assert len(train) + len(test) == 22 and meta == {"classes": ["cat", "dog"]}
 
 

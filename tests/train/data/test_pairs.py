@@ -20,7 +20,7 @@ def load(name: str, folder: Any, **options: Any) -> Any:
 
 
 def test_digits_and_photographs_are_two_domains(data_dir):
-    train_split, test_split, meta, unaligned = load("digits_to_photos", data_dir)
+    train_split, test_split, meta, unaligned, _ = load("digits_to_photos", data_dir)
     assert meta == {"domains": ["digits", "digits_on_photos"]} and unaligned == {"b"}
     for split, count, distinct in ((train_split, 6000, 1500), (test_split, 1188, 297)):
         assert split["a"].shape == split["b"].shape == (count, 32, 32, 3) and split["a"].dtype == np.uint8
@@ -33,7 +33,7 @@ def test_digits_and_photographs_are_two_domains(data_dir):
 
 
 def test_no_image_is_in_grey_and_in_colour(data_dir):
-    train_split, test_split, meta, unaligned = load("grey_to_colour", data_dir)
+    train_split, test_split, meta, unaligned, _ = load("grey_to_colour", data_dir)
     assert meta == {"domains": ["grey", "colour"]} and unaligned == {"b"}
     assert train_split["a"].shape == train_split["b"].shape == (3000, 32, 32, 3)
     assert test_split["a"].shape == (594, 32, 32, 3) and test_split["a"].dtype == np.uint8
@@ -46,7 +46,7 @@ def test_no_image_is_in_grey_and_in_colour(data_dir):
 
 
 def test_two_photographs_are_two_domains(data_dir):
-    train_split, test_split, meta, unaligned = load("photo_patches", data_dir)
+    train_split, test_split, meta, unaligned, _ = load("photo_patches", data_dir)
     assert meta == {"domains": ["china", "flower"]} and unaligned == {"b"}
     assert train_split["a"].shape == train_split["b"].shape == (1000, 32, 32, 3)
     assert test_split["a"].shape == (200, 32, 32, 3)
@@ -103,7 +103,7 @@ def load_folders(*names, shape=(32, 32, 3)):
 
 
 def test_two_folders_are_two_domains(folders):
-    train_split, test_split, meta, unaligned = load_folders(folders / "horses", folders / "zebras")
+    train_split, test_split, meta, unaligned, _ = load_folders(folders / "horses", folders / "zebras")
     assert meta == {"domains": ["horses", "zebras"]} and unaligned == {"b"}
     assert train_split["a"].shape == train_split["b"].shape == (18, 32, 32, 3)
     horses = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from train.data.datasets import Fit, ReadRequest, Shape, find_dataset
-from train.data.feeds import IN_MEMORY_LIMIT
 from train.data.images import fit_arrays
 from train.data.load import load_data
 from train.data.readers.digits_on_photos import LIGHTNESS
 from train.data.readers.folder import ImageFiles, check_images, folder_contents
-from train.data.sources import Arrays, Data, read_source
+from train.data.sources import Arrays, Data, check_memory, read_source
 
 
 def digits_to_photos(request: ReadRequest) -> Data:
@@ -117,12 +116,8 @@ def _files_of_one_folder(folder: Path) -> list[Path]:
 
 def _read_images(a: list[Path], b: list[Path], request: ReadRequest, shape: Shape) -> Arrays:
     count = max(len(a), len(b))
-    nbytes = 2 * count * math.prod(shape)
-    if nbytes > IN_MEMORY_LIMIT:
-        raise ValueError(
-            f"the images of folders:{request.argument} take {nbytes:,} bytes at {shape[0]}x{shape[1]}; two "
-            f"domains must fit into memory, in {IN_MEMORY_LIMIT:,} bytes: give a smaller --image-size"
-        )
+    images = f"the images of {request.name} at {shape[0]}x{shape[1]}"
+    check_memory(2 * count * math.prod(shape), images, "give a smaller --image-size")
     sources = [ImageFiles(shape, request.fit, tuple(map(str, files)), (0,) * len(files)) for files in (a, b)]
     return _repeat_shorter(*(read_source(source, len(source))["image"] for source in sources))
 

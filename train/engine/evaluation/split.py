@@ -6,8 +6,16 @@ from typing import Any
 import jax
 
 from train.backend import compiler_options
-from train.data.feeds import IN_MEMORY_LIMIT
-from train.data.sources import Arrays, Data, Generated, Source, read_source, split_batches, split_size
+from train.data.sources import (
+    IN_MEMORY_LIMIT,
+    Arrays,
+    Data,
+    Generated,
+    Source,
+    read_source,
+    split_batches,
+    split_size,
+)
 from train.engine.evaluation.report import MetricsReport
 from train.tasks.contract import Batch, Task
 from train.tasks.state import TrainState
