@@ -1,4 +1,4 @@
-"""Greedy and beam decoding of a network that writes a sequence symbol by symbol, inside jit."""
+"""Greedy and beam decoding, of networks that write symbol by symbol and of CTC; all inside jit."""
 
 from typing import Final
 
@@ -94,3 +94,85 @@ def _continues(max_length: int):
         return (position < max_length) & ~ended.all()
 
     return continues
+
+
+def best_path(log_probabilities: jax.Array, steps: jax.Array) -> jax.Array:
+    """The labels (N, T) that the most probable symbols of a CTC network read as, padded with 0.
+
+    log_probabilities: (N, T, C), of the symbols at every step; symbol 0 is the blank. steps: (N,) int, how
+    many of the T steps count.
+    """
+    best = log_probabilities.argmax(2).astype(jnp.int32)
+    before = jnp.pad(best[:, :-1], ((0, 0), (1, 0)))
+    counted = jnp.arange(best.shape[1], dtype=steps.dtype) < steps[:, None]
+    kept = (best != 0) & (best != before) & counted
+    place = jnp.where(kept, kept.cumsum(1, dtype=jnp.int32) - 1, best.shape[1])
+    rows = jnp.arange(best.shape[0])[:, None]
+    return jnp.zeros_like(best).at[rows, place].set(best, mode="drop")
+
+
+def best_labels(log_probabilities: jax.Array, steps: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+    """(labels (N, width, T), padded with 0, their log-probabilities (N, width)), the best first.
+
+    A beam search over the labels: the probability of labels is that of all paths that read as them and whose
+    beginnings are among the `width` most probable ones. With fewer labels than `width`, the rest has the
+    score -inf. Arguments as of `best_path`. A. Hannun et al., "First-pass large vocabulary continuous speech
+    recognition using bi-directional recurrent DNNs" (2014), without a language model.
+    Errors: ValueError for a width below 1.
+    """
+    if width < 1:
+        raise ValueError("width must be at least 1")
+    count, longest, size = log_probabilities.shape
+    never = jnp.array(-jnp.inf, log_probabilities.dtype)
+    places = jnp.arange(longest, dtype=jnp.int32)
+    symbols = jnp.arange(size, dtype=jnp.int32)
+
+    def take(values: jax.Array, beam: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(values, beam, axis=1)
+
+    def advance(carry, inputs):
+        labels, lengths, blank, symbol = carry
+        step, scores = inputs
+        scores = scores[:, None]  # (N, 1, C)
+        either = jnp.logaddexp(blank, symbol)
+        last = jnp.take_along_axis(labels, jnp.maximum(lengths - 1, 0)[:, :, None], axis=2)  # (N, width, 1)
+        stay_blank = either + scores[:, :, 0]
+        stay_symbol = symbol + jnp.take_along_axis(scores, last, axis=2)[:, :, 0]
+        longer = jnp.where(symbols == last, blank[:, :, None], either[:, :, None]) + scores
+        longer = jnp.where(symbols == 0, never, longer)
+        # Where the labels of beam i and one more symbol are those of beam j, the paths of i go on in j.
+        shorter = jnp.where(places == lengths[:, :, None] - 1, 0, labels)
+        same = (labels[:, :, None] == shorter[:, None]).all(3)  # (N, i, j)
+        same = same & (lengths[:, :, None] + 1 == lengths[:, None]) & (either > never)[:, None]
+        joining = jnp.take_along_axis(longer, last[:, None, :, 0], axis=2)  # (N, i, j)
+        joining = jnp.where(same, joining, never)
+        stay_symbol = jnp.logaddexp(stay_symbol, jax.nn.logsumexp(joining, axis=1))
+        joined = same[:, :, :, None] & (last[:, None] == symbols)  # (N, i, j, C)
+        longer = jnp.where(joined.any(2), never, longer)
+        # The best of all, those without a new symbol first.
+        stay = jnp.logaddexp(stay_blank, stay_symbol)
+        candidates = jnp.concatenate([stay, longer.reshape(count, width * size)], axis=1)
+        chosen, order = lax.top_k(candidates, width)
+        grows = order >= width
+        beam = jnp.where(grows, (order - width) // size, order)
+        added = jnp.where(grows, (order - width) % size, 0)
+        new_blank = jnp.where(grows, never, take(stay_blank, beam))
+        new_symbol = jnp.where(grows, chosen, take(stay_symbol, beam))
+        new_lengths, new_labels = take(lengths, beam), take(labels, beam[:, :, None])
+        at_end = (places == new_lengths[:, :, None]) & grows[:, :, None]
+        new_labels = jnp.where(at_end, added[:, :, None], new_labels)
+        new = new_labels, new_lengths + grows.astype(jnp.int32), new_blank, new_symbol
+        counted = (step < steps)[:, None]
+        old = labels, lengths, blank, symbol
+        kept = [jnp.where(counted[..., None] if n.ndim == 3 else counted, n, o) for n, o in zip(new, old, strict=True)]
+        return tuple(kept), None
+
+    # The log-probabilities of the paths that end in a blank, and of the others.
+    symbol = jnp.full((count, width), never)
+    start = (
+        jnp.zeros((count, width, longest), jnp.int32), jnp.zeros((count, width), jnp.int32),
+        symbol.at[:, 0].set(0), symbol,
+    )  # fmt: skip
+    inputs = jnp.arange(longest, dtype=steps.dtype), log_probabilities.swapaxes(0, 1)
+    (labels, _, blank, symbol), _ = lax.scan(advance, start, inputs)
+    return labels, jnp.logaddexp(blank, symbol)

@@ -1,4 +1,4 @@
-"""From a sequence to a sequence: a text as another text, by attention."""
+"""From a sequence to a sequence: a text as another text, a line of symbols as text, an image as its caption."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from flax import nnx
 from jax import lax
 
 from flax_models import layers as nn
-from flax_models.decoding import State, Writer
+from flax_models.decoding import State, Writer, best_labels, best_path
 
 
 class Bidirectional(nnx.Module):
@@ -123,4 +123,131 @@ class Seq2Seq(Writer):
         return self.decoder(jnp.concatenate([embedded, context], axis=1), hidden), weights
 
 
-MODELS = {"seq2seq": Seq2Seq}
+class CTCReader(nnx.Module):
+    """Images of lines (N, 32, W, 1) -> log-probabilities of symbols (N, W // 4, num_symbols).
+
+    widths: (N,) int, at least 4, the pixels of each image before its padding. Its first `width // 4` steps
+    count. In evaluation mode the padding changes nothing in them: it is set to zero before every convolution,
+    as the convolution's own padding is. Symbol 0 is the blank of CTC.
+
+    width: the number of channels of the first convolution. A. Graves et al., "Connectionist temporal
+    classification" (2006); convolutions before the recurrent layers as in B. Shi et al., "An end-to-end
+    trainable neural network for image-based sequence recognition" (2017).
+    """
+
+    def __init__(
+        self, num_symbols: int = 11, width: int = 32, hidden_features: int = 128, *, rngs: nnx.Rngs
+    ):
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1, rngs=rngs),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 16, W / 2, 32)
+        )
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 3, padding=1, rngs=rngs),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 8, W / 4, 64)
+        )
+        self.conv3 = nn.Sequential(
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1, rngs=rngs),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(),
+            nn.MaxPool2d((2, 1)),  # (N, 4, W / 4, 128)
+        )
+        features = 4 * width * 4
+        self.lstm1 = Bidirectional(
+            nn.LSTM(features, hidden_features, batch_first=True, rngs=rngs),
+            nn.LSTM(features, hidden_features, batch_first=True, rngs=rngs),
+        )
+        self.lstm2 = Bidirectional(
+            nn.LSTM(2 * hidden_features, hidden_features, batch_first=True, rngs=rngs),
+            nn.LSTM(2 * hidden_features, hidden_features, batch_first=True, rngs=rngs),
+        )
+        self.fc = nn.Linear(2 * hidden_features, num_symbols, rngs=rngs)
+
+    def __call__(self, images: jax.Array, widths: jax.Array) -> jax.Array:
+        x = self.conv1(without_padding(images, widths))
+        x = self.conv2(without_padding(x, widths // 2))
+        x = self.conv3(without_padding(x, widths // 4))
+        x = x.transpose(0, 2, 3, 1)  # torch's order of the features
+        x = x.reshape(*x.shape[:2], -1)  # (N, W / 4, 512): the columns are the steps
+        steps = widths // 4
+        x = self.lstm2(self.lstm1(x, steps), steps)
+        return jax.nn.log_softmax(self.fc(x), axis=2)
+
+    def greedy(self, images: jax.Array, widths: jax.Array) -> jax.Array:
+        """The labels (N, W // 4) int32 of the most probable path, padded with 0."""
+        return best_path(self(images, widths), widths // 4)
+
+    def beam(self, images: jax.Array, widths: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+        """(labels (N, width, W // 4) int32, their log-probabilities (N, width)), the best first.
+
+        width: how many beginnings the search keeps. See `decoding.best_labels`.
+        """
+        return best_labels(self(images, widths), widths // 4, width)
+
+
+def without_padding(x: jax.Array, widths: jax.Array) -> jax.Array:
+    """The images (N, H, W, C) with zeros from the column `widths` (N,) on."""
+    columns = jnp.arange(x.shape[2], dtype=widths.dtype)
+    return jnp.where((columns < widths[:, None])[:, None, :, None], x, 0)
+
+
+class Captioner(Writer):
+    """Images (N, H, W, 3) and the beginning of a caption -> logits of the next word (N, T, vocabulary_size).
+
+    captions: (N, T) int, from START on; the logits at a step depend on the image and the words up to this step.
+
+    The convolutions are those of SimpleCNN with batch norms; the mean over all pixels gives the image's
+    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a neural
+    image caption generator" (2015).
+
+    width: the number of channels of the first convolution.
+    """
+
+    def __init__(
+        self, vocabulary_size: int = 40, width: int = 32, embedding_features: int = 128,
+        hidden_features: int = 256, *, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        self.conv = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, rngs=rngs),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 32, 32, 32)
+            nn.Conv2d(width, 2 * width, 3, padding=1, rngs=rngs),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 16, 16, 64)
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1, rngs=rngs),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 8, 8, 128)
+        )
+        self.image = nn.Linear(4 * width, embedding_features, rngs=rngs)
+        self.embedding = nn.Embedding(vocabulary_size, embedding_features, rngs=rngs)
+        self.lstm = nn.LSTM(embedding_features, hidden_features, batch_first=True, rngs=rngs)
+        self.fc = nn.Linear(hidden_features, vocabulary_size, rngs=rngs)
+
+    def __call__(self, images: jax.Array, captions: jax.Array) -> jax.Array:
+        inputs = jnp.concatenate([self._embed_image(images), self.embedding(captions)], axis=1)
+        output, _ = self.lstm(inputs)
+        return self.fc(output[:, 1:])
+
+    def begin(self, inputs: jax.Array) -> State:
+        """[h, c], (N, hidden_features) each, after the LSTM has read the images (N, H, W, 3)."""
+        _, (h, c) = self.lstm(self._embed_image(inputs))
+        return [h[0], c[0]]
+
+    def advance(self, symbols: jax.Array, state: State) -> tuple[jax.Array, State]:
+        h, c = state
+        output, (h, c) = self.lstm(self.embedding(symbols[:, None]), (h[None], c[None]))
+        return jax.nn.log_softmax(self.fc(output[:, 0]), axis=1), [h[0], c[0]]
+
+    def _embed_image(self, images: jax.Array) -> jax.Array:
+        """The images as the first input of the LSTM (N, 1, embedding_features)."""
+        return self.image(self.conv(images).mean((1, 2)))[:, None]
+
+
+MODELS = {"seq2seq": Seq2Seq, "ctc_reader": CTCReader, "captioner": Captioner}

@@ -1,9 +1,9 @@
-"""From a sequence to a sequence: a text as another text, by attention."""
+"""From a sequence to a sequence: a text as another text, a line of symbols as text, an image as its caption."""
 
 import torch
 from torch import Tensor, nn
 
-from torch_models.decoding import Writer
+from torch_models.decoding import Writer, best_labels, best_path
 
 
 class Bidirectional(nn.Module):
@@ -120,4 +120,132 @@ class Seq2Seq(Writer):
         return self.decoder(torch.cat([embedded, context], dim=1), hidden), weights
 
 
-MODELS = {"seq2seq": Seq2Seq}
+class CTCReader(nn.Module):
+    """Images of lines (N, 1, 32, W) -> log-probabilities of symbols (N, W // 4, num_symbols).
+
+    widths: (N,) int, at least 4, the pixels of each image before its padding. Its first `width // 4` steps
+    count. In evaluation mode the padding changes nothing in them: it is set to zero before every convolution,
+    as the convolution's own padding is. Symbol 0 is the blank of CTC.
+
+    width: the number of channels of the first convolution. A. Graves et al., "Connectionist temporal
+    classification" (2006); convolutions before the recurrent layers as in B. Shi et al., "An end-to-end
+    trainable neural network for image-based sequence recognition" (2017).
+    """
+
+    def __init__(self, num_symbols: int = 11, width: int = 32, hidden_features: int = 128):
+        super().__init__()
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 32, 16, W / 2)
+        )
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 64, 8, W / 4)
+        )
+        self.conv3 = nn.Sequential(
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(),
+            nn.MaxPool2d((2, 1)),  # (N, 128, 4, W / 4)
+        )
+        features = 4 * width * 4
+        self.lstm1 = Bidirectional(
+            nn.LSTM(features, hidden_features, batch_first=True),
+            nn.LSTM(features, hidden_features, batch_first=True),
+        )
+        self.lstm2 = Bidirectional(
+            nn.LSTM(2 * hidden_features, hidden_features, batch_first=True),
+            nn.LSTM(2 * hidden_features, hidden_features, batch_first=True),
+        )
+        self.fc = nn.Linear(2 * hidden_features, num_symbols)
+
+    def forward(self, images: Tensor, widths: Tensor) -> Tensor:
+        x = self.conv1(without_padding(images, widths))
+        x = self.conv2(without_padding(x, widths // 2))
+        x = self.conv3(without_padding(x, widths // 4))
+        x = x.permute(0, 3, 1, 2).flatten(2)  # (N, W / 4, 512): the columns are the steps
+        steps = widths // 4
+        x = self.lstm2(self.lstm1(x, steps), steps)
+        return torch.log_softmax(self.fc(x), dim=2)
+
+    @torch.jit.export
+    def greedy(self, images: Tensor, widths: Tensor) -> Tensor:
+        """The labels (N, W // 4) int64 of the most probable path, padded with 0."""
+        return best_path(self.forward(images, widths), widths // 4)
+
+    @torch.jit.export
+    def beam(self, images: Tensor, widths: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """(labels (N, width, W // 4) int64, their log-probabilities (N, width)), the best first.
+
+        width: how many beginnings the search keeps. See `decoding.best_labels`.
+        """
+        return best_labels(self.forward(images, widths), widths // 4, width)
+
+
+def without_padding(x: Tensor, widths: Tensor) -> Tensor:
+    """The images (N, C, H, W) with zeros from the column `widths` (N,) on."""
+    columns = torch.arange(x.shape[3], device=x.device)
+    return torch.where((columns < widths[:, None])[:, None, None], x, 0.0)
+
+
+class Captioner(Writer):
+    """Images (N, 3, H, W) and the beginning of a caption -> logits of the next word (N, T, vocabulary_size).
+
+    captions: (N, T) int, from START on; the logits at a step depend on the image and the words up to this step.
+
+    The convolutions are those of SimpleCNN with batch norms; the mean over all pixels gives the image's
+    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a neural
+    image caption generator" (2015).
+
+    width: the number of channels of the first convolution.
+    """
+
+    def __init__(
+        self, vocabulary_size: int = 40, width: int = 32, embedding_features: int = 128,
+        hidden_features: int = 256,
+    ):  # fmt: skip
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 32, 32, 32)
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 64, 16, 16)
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # (N, 128, 8, 8)
+        )
+        self.image = nn.Linear(4 * width, embedding_features)
+        self.embedding = nn.Embedding(vocabulary_size, embedding_features)
+        self.lstm = nn.LSTM(embedding_features, hidden_features, batch_first=True)
+        self.fc = nn.Linear(hidden_features, vocabulary_size)
+
+    def forward(self, images: Tensor, captions: Tensor) -> Tensor:
+        inputs = torch.cat([self._embed_image(images), self.embedding(captions)], dim=1)
+        output, _ = self.lstm(inputs)
+        return self.fc(output[:, 1:])
+
+    def begin(self, inputs: Tensor) -> list[Tensor]:
+        """[h, c], (N, hidden_features) each, after the LSTM has read the images (N, 3, H, W)."""
+        _, (h, c) = self.lstm(self._embed_image(inputs))
+        return [h[0], c[0]]
+
+    def advance(self, symbols: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        h, c = state[0], state[1]
+        output, (h, c) = self.lstm(self.embedding(symbols[:, None]), (h[None], c[None]))
+        return torch.log_softmax(self.fc(output[:, 0]), dim=1), [h[0], c[0]]
+
+    def _embed_image(self, images: Tensor) -> Tensor:
+        """The images as the first input of the LSTM (N, 1, embedding_features)."""
+        return self.image(self.conv(images).mean((2, 3)))[:, None]
+
+
+MODELS = {"seq2seq": Seq2Seq, "ctc_reader": CTCReader, "captioner": Captioner}

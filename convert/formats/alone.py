@@ -16,7 +16,7 @@ from flax import nnx
 from convert.certificate.calls import as_dtype, output_difference, to_torch_input
 from convert.certificate.tolerances import TOLERANCES
 from convert.formats import Format
-from convert.twins import Example
+from convert.twins import Example, Method
 from train.backend import short_compiler_options
 
 BATCH_SIZES = (1, 2, 7)
@@ -51,13 +51,13 @@ class ExportError(ValueError):
 
 def check_export(
     path: Path, form: Format, flax_module: nnx.Module, examples: Sequence[Example],
-    methods: Mapping[str, tuple[int, ...]] | None = None, *, seed: int = 0,
+    methods: Mapping[str, Method] | None = None, *, seed: int = 0,
 ) -> float:  # fmt: skip
     """The largest difference between the outputs of an export, run on its own, and of the Flax module.
 
     Both get the same random inputs, with several batch sizes, and with two lengths if an axis is elastic.
-    methods: {exported method: its arguments after the first input}, which are compared too, if the format
-    has methods, with the last inputs. Integers, such as decoded symbols, must be equal.
+    methods: the exported methods, which are compared too, if the format has methods, with the last inputs.
+    Integers, such as decoded symbols, must be equal.
     Errors: ExportError for a file that does not load, and for a difference above the float32 tolerance.
     """
     rng = np.random.default_rng(seed)
@@ -66,8 +66,8 @@ def check_export(
         sizes.append((BATCH_SIZES[1], LONGER))
     drawn = [[as_dtype(example.draw(rng, *size), np.float32) for example in examples] for size in sizes]
     calls: list[tuple[str, Inputs]] = [("", inputs) for inputs in drawn]
-    for method, arguments in (methods or {}).items() if form.methods else ():
-        calls.append((method, [drawn[-1][0], *arguments]))
+    for name, method in (methods or {}).items() if form.methods else ():
+        calls.append((name, [*drawn[-1][: method.inputs], *method.integers]))
     names, inputs = zip(*calls, strict=True)
     exported = run_alone(path, form, inputs, names)
     expected = _call_flax(flax_module, calls)

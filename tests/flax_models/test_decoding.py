@@ -14,13 +14,13 @@ from convert.certificate.calls import to_torch_input
 from convert.certificate.tolerances import TOLERANCES, difference
 from convert.formats import FORMATS
 from convert.formats.alone import ExportError, check_export, run_alone
-from convert.twins import TWINS, find_twin
+from convert.twins import TWINS, Method, find_twin
 from tests.compilation import QUICK
 from tests.pairs import model_inputs, model_pair
 
 pytestmark = pytest.mark.usefixtures("float64")
 FORWARD = TOLERANCES["float64"].forward
-WRITERS = sorted(model for model, twin in TWINS.items() if "beam" in twin.methods)
+WRITERS = sorted(model for model, twin in TWINS.items() if twin.methods.get("greedy", Method(0)).integers)
 writers = pytest.mark.parametrize("model", WRITERS)
 SCRIPT = FORMATS["torchscript"]
 
@@ -168,4 +168,4 @@ def test_an_export_that_decodes_something_else_is_refused(tmp_path):
     pair.theirs.__class__ = Other
     path = SCRIPT.write(pair.theirs, tmp_path / "x.pt")
     with pytest.raises(ExportError, match="differs from the Flax model by inf"):
-        check_export(path, SCRIPT, pair.ours, twin.examples[""], {"greedy": (9,)})
+        check_export(path, SCRIPT, pair.ours, twin.examples[""], {"greedy": Method(1, (9,))})

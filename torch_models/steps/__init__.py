@@ -9,7 +9,7 @@ from torch_models.steps.autoencode import AutoencodeStep
 from torch_models.steps.cyclegan import CycleGANStep
 from torch_models.steps.gan import GANStep
 from torch_models.steps.supervised import ClassifyStep, SupervisedStep, TagStep
-from torch_models.steps.writing import RewriteStep
+from torch_models.steps.sequences import CaptionStep, ReadStep, RewriteStep
 
 REFERENCE_STEPS = {
     "autoencode": AutoencodeStep,
@@ -21,4 +21,6 @@ REFERENCE_STEPS = {
     "language": ClassifyStep,
     "tag": TagStep,
     "rewrite": RewriteStep,
+    "read": ReadStep,
+    "caption": CaptionStep,
 }

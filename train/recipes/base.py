@@ -5,7 +5,7 @@ The command line is derived from these classes, so every field has a flag, a typ
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -43,10 +43,28 @@ class ImageSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """The arguments of `Run.answer`. required: the argument that must be given."""
+    """The arguments of `Run.answer`.
+
+    required: the arguments of which exactly one must be given. `positions` are positions in the test split;
+    the task gets these examples too, as `examples`.
+    """
 
     arguments: tuple[str, ...]
-    required: str | None = None
+    required: tuple[str, ...] = ()
+
+    def check(self, given: Collection[str], model: str, spell: Callable[[str], str] = str) -> None:
+        """ValueError for arguments that the model does not take, and without a required one.
+
+        spell: how the message writes an argument.
+        """
+        for name in sorted(set(given) - set(self.arguments)):
+            possible = ", ".join(map(spell, self.arguments))
+            raise ValueError(f"{model} does not take {spell(name)}; it takes {possible}")
+        chosen = [name for name in self.required if name in given]
+        if self.required and not chosen:
+            raise ValueError(f"{model} needs the argument {' or '.join(map(spell, self.required))}")
+        if len(chosen) > 1:
+            raise ValueError(f"{model} takes only one of {' and '.join(map(spell, chosen))}")
 
 
 @dataclass(frozen=True, kw_only=True)

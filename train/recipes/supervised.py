@@ -71,7 +71,7 @@ class LanguageRecipe(Recipe):
     task: ClassVar[str] = "language"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
-    question: ClassVar[Question] = Question(("context", "top"), required="context")
+    question: ClassVar[Question] = Question(("context", "top"), required=("context",))
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     loss: Literal["cross_entropy"] = "cross_entropy"
@@ -91,7 +91,7 @@ class TagRecipe(Recipe):
     task: ClassVar[str] = "tag"
     kinds: ClassVar[tuple[str, ...]] = ("tagged",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
-    question: ClassVar[Question] = Question(("sentence",), required="sentence")
+    question: ClassVar[Question] = Question(("sentence",), required=("sentence",))
 
     optimizer: Optimizer = SGD(lr=1e-2)
     """torch's optimizer."""
@@ -108,7 +108,41 @@ class RewriteRecipe(Recipe):
     task: ClassVar[str] = "rewrite"
     kinds: ClassVar[tuple[str, ...]] = ("text_pairs",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
-    question: ClassVar[Question] = Question(("text", "top"), required="text")
+    question: ClassVar[Question] = Question(("text", "top"), required=("text",))
+
+    optimizer: Optimizer = Adam(lr=1e-3)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRecipe(ImageRecipe):
+    """Reading the image of a line as its text: the CTC loss, and the fraction of lines without an error."""
+
+    task: ClassVar[str] = "read"
+    kinds: ClassVar[tuple[str, ...]] = ("lines",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
+    question: ClassVar[Question] = Question(("positions", "files", "top"), required=("positions", "files"))
+
+    optimizer: Optimizer = Adam(lr=1e-3)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionRecipe(ImageRecipe):
+    """Writing a caption for an image: cross-entropy over its words, and the fraction of exact captions."""
+
+    task: ClassVar[str] = "caption"
+    kinds: ClassVar[tuple[str, ...]] = ("captions",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
+    question: ClassVar[Question] = Question(("positions", "files", "top"), required=("positions", "files"))
 
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""

@@ -1,6 +1,6 @@
 """Writing a text as another text, such as a date in words as a date in numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from flax_models.decoding import Writer
+from train.data.readers.sequences.vocabulary import decode_tokens, encode_text, plain_text
 from train.data.sources import Data, take_rows
 from train.plotting.attention import Attention, save_attention
 from train.recipes import Recipe
@@ -17,7 +18,6 @@ from train.tasks.contract import Answer, PathOf
 from train.tasks.state import TrainState
 from train.tasks.writing import WIDTH, WritingTask, written_symbols
 
-UNKNOWN = 3  # the symbol of a character that the training data does not have
 NUM_SHOWN = 4  # examples in a picture of the attention
 
 
@@ -54,14 +54,11 @@ class Task(WritingTask):
         top: how many to give, 5 by default. They are found by beam search. The answer saves attention.png.
         Errors: ValueError for an empty text, and for a `top` below 1.
         """
-        text, top = question["text"], question.get("top", WIDTH)
-        if not text:
-            raise ValueError("text has no characters")
+        text, top = plain_text(question["text"]), question.get("top", WIDTH)
         source = encode_text(text, meta["source_vocabulary"])
         found = self.alternatives(state, source, top)
         answers = [
-            ("".join(written_symbols(sequence, meta["target_vocabulary"])), score)
-            for sequence, score in found
+            (decode_tokens(sequence, meta["target_vocabulary"]), score) for sequence, score in found
         ]
         unseen = sorted(set(text) - set(meta["source_vocabulary"]))
 
@@ -83,9 +80,3 @@ class Task(WritingTask):
         source = take_rows(split, range(NUM_SHOWN))["source"]
         written = self.write(state, source)
         save_attention(self.attention(state, source, written, data.meta), path_of("attention"))
-
-
-def encode_text(text: str, vocabulary: Sequence[str]) -> np.ndarray:
-    """The source (1, S) int32 of a text; UNKNOWN for a character that the vocabulary does not have."""
-    indices = {symbol: index for index, symbol in enumerate(vocabulary)}
-    return np.array([[indices.get(character, UNKNOWN) for character in text]], np.int32)

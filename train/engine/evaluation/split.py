@@ -1,6 +1,6 @@
 """A task's metrics over a whole split, and the report on them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from train.data.sources import (
     read_source,
     split_batches,
     split_size,
+    take_rows,
 )
 from train.engine.evaluation.report import MetricsReport
 from train.tasks.contract import Batch, Task
@@ -64,6 +65,22 @@ def evaluated_split(data: Data) -> tuple[str, Arrays | Source]:
     if isinstance(data.train, Generated):
         raise ValueError("the data is generated in every step, so there is no split to evaluate")
     return "training", data.train
+
+
+def examples_at(data: Data, positions: Sequence[int]) -> Arrays:
+    """The examples at these positions of the evaluated split.
+
+    Errors: ValueError for no positions, and for a position that the split does not have.
+    """
+    name, split = evaluated_split(data)
+    if not positions:
+        raise ValueError("at least one position is needed")
+    for position in positions:
+        if not 0 <= position < split_size(split):
+            raise ValueError(
+                f"the {name} split has the positions 0 to {split_size(split) - 1}, got {position}"
+            )
+    return take_rows(split, positions)
 
 
 def evaluate_metrics(task: Task, state: TrainState, data: Data) -> MetricsReport:

@@ -1,4 +1,4 @@
-"""The training steps of networks that write a sequence; each symbol follows from the true ones before it."""
+"""The training steps of networks whose targets are sequences: writing symbol by symbol, and CTC."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -36,3 +36,26 @@ class RewriteStep(WritingStep):
     """A text is written as another text."""
 
     inputs, target = "source", "target"
+
+
+class CaptionStep(WritingStep):
+    """A caption is written for an image."""
+
+    inputs, target = "image", "caption"
+
+
+class ReadStep:
+    """One optimizer step on the CTC loss of lines."""
+
+    def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]):
+        self.model, self.optimizer = model.train(), optimizers[""]
+
+    def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        log_probabilities = self.model(batch["image"], batch["width"]).transpose(0, 1)
+        steps = batch["width"].long() // 4
+        labels, lengths = batch["label"].long(), batch["length"].long()
+        loss = F.ctc_loss(log_probabilities, labels, steps, lengths, zero_infinity=True)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.detach()}
