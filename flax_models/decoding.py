@@ -164,7 +164,10 @@ def best_labels(log_probabilities: jax.Array, steps: jax.Array, width: int) -> t
         new = new_labels, new_lengths + grows.astype(jnp.int32), new_blank, new_symbol
         counted = (step < steps)[:, None]
         old = labels, lengths, blank, symbol
-        kept = [jnp.where(counted[..., None] if n.ndim == 3 else counted, n, o) for n, o in zip(new, old, strict=True)]
+        kept = [
+            jnp.where(counted[..., None] if n.ndim == 3 else counted, n, o)
+            for n, o in zip(new, old, strict=True)
+        ]
         return tuple(kept), None
 
     # The log-probabilities of the paths that end in a blank, and of the others.

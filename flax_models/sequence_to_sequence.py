@@ -1,4 +1,4 @@
-"""From a sequence to a sequence: a text as another text, a line of symbols as text, an image as its caption."""
+"""Sequences to sequences: a text as another text, a line of symbols as its text, an image as its caption."""
 
 import jax
 import jax.numpy as jnp
@@ -135,9 +135,7 @@ class CTCReader(nnx.Module):
     trainable neural network for image-based sequence recognition" (2017).
     """
 
-    def __init__(
-        self, num_symbols: int = 11, width: int = 32, hidden_features: int = 128, *, rngs: nnx.Rngs
-    ):
+    def __init__(self, num_symbols: int = 11, width: int = 32, hidden_features: int = 128, *, rngs: nnx.Rngs):
         self.conv1 = nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1, rngs=rngs),
             nn.BatchNorm2d(width),
@@ -198,11 +196,12 @@ def without_padding(x: jax.Array, widths: jax.Array) -> jax.Array:
 class Captioner(Writer):
     """Images (N, H, W, 3) and the beginning of a caption -> logits of the next word (N, T, vocabulary_size).
 
-    captions: (N, T) int, from START on; the logits at a step depend on the image and the words up to this step.
+    captions: (N, T) int, from START on; the logits at a step depend on the image and the words up to this
+    step.
 
     The convolutions are those of SimpleCNN with batch norms; the mean over all pixels gives the image's
-    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a neural
-    image caption generator" (2015).
+    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a
+    neural image caption generator" (2015).
 
     width: the number of channels of the first convolution.
     """

@@ -1,4 +1,4 @@
-"""From a sequence to a sequence: a text as another text, a line of symbols as text, an image as its caption."""
+"""Sequences to sequences: a text as another text, a line of symbols as its text, an image as its caption."""
 
 import torch
 from torch import Tensor, nn
@@ -195,11 +195,12 @@ def without_padding(x: Tensor, widths: Tensor) -> Tensor:
 class Captioner(Writer):
     """Images (N, 3, H, W) and the beginning of a caption -> logits of the next word (N, T, vocabulary_size).
 
-    captions: (N, T) int, from START on; the logits at a step depend on the image and the words up to this step.
+    captions: (N, T) int, from START on; the logits at a step depend on the image and the words up to this
+    step.
 
     The convolutions are those of SimpleCNN with batch norms; the mean over all pixels gives the image's
-    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a neural
-    image caption generator" (2015).
+    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a
+    neural image caption generator" (2015).
 
     width: the number of channels of the first convolution.
     """

@@ -16,7 +16,7 @@ from train.engine.run_folders import read_meta, read_recipe
 from train.recipes import Capability, Recipe
 
 PROG = "python -m train.predict"
-TEXT_COLUMNS = ("tag", "read", "written")
+TEXT_COLUMNS = ("tag", "text", "true text")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Decoding: both twins write the same symbols with the same scores; padding and ties are treated alike."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 import torch
 from flax import nnx
 
+import flax_models.decoding as flax_decoding
+import torch_models.decoding as torch_decoding
+from convert import to_flax
 from convert.certificate.calls import to_torch_input
 from convert.certificate.tolerances import TOLERANCES, difference
 from convert.formats import FORMATS
@@ -17,6 +21,7 @@ from convert.formats.alone import ExportError, check_export, run_alone
 from convert.twins import TWINS, Method, find_twin
 from tests.compilation import QUICK
 from tests.pairs import model_inputs, model_pair
+from train.tasks.losses.ctc import ctc
 
 pytestmark = pytest.mark.usefixtures("float64")
 FORWARD = TOLERANCES["float64"].forward
@@ -43,17 +48,29 @@ def call(pair: Any, method: str, *arguments: Any) -> tuple[list[Any], list[Any]]
     return ours, [t.numpy() for t in (theirs if isinstance(theirs, tuple) else (theirs,))]
 
 
-def end_sooner(pair: Any, symbol: int = 2, bias: float = 1.0) -> None:
-    """Makes the end of a sequence more probable, so that sequences of several lengths occur."""
-    pair.theirs.fc.bias.data[symbol] += bias
-    pair.ours.fc.bias[...] = pair.ours.fc.bias[...].at[symbol].add(bias)
+def lively_pair(model: str) -> Any:
+    """A pair that writes sequences of different symbols and lengths."""
+    pair = model_pair(model, training=False)
+    with torch.no_grad():
+        for parameter in pair.theirs.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(2)
+        pair.theirs.fc.bias.zero_()
+    to_flax(pair.theirs, pair.ours)
+    return pair
+
+
+def inputs_of(model: str, count: int) -> np.ndarray:
+    """Random first inputs of a model; images have different colours, because their features are means."""
+    inputs = model_inputs(model, count)[0]
+    if inputs.ndim == 4:
+        inputs = inputs + 4 * np.random.default_rng(0).normal(size=(count, 1, 1, 3))
+    return inputs
 
 
 @writers
 def test_both_write_the_same(model):
-    pair = model_pair(model, training=False)
-    end_sooner(pair)
-    inputs = model_inputs(model, 12)[0]
+    pair, inputs = lively_pair(model), inputs_of(model, 12)
     (ours,), (theirs,) = call(pair, "greedy", inputs, 9)
     assert ours.shape == (12, 9) and np.array_equal(ours, theirs)
     assert len({tuple(row) for row in ours}) > 2 and (ours[:, -1] == 0).any()
@@ -68,13 +85,11 @@ def test_both_write_the_same(model):
 
 @writers
 def test_a_beam_of_one_is_greedy_and_a_score_is_the_log_probability(model):
-    pair = model_pair(model, training=False)
-    end_sooner(pair)
-    inputs = model_inputs(model, 5)
-    (greedy,), _ = call(pair, "greedy", inputs[0], 7)
-    ((sequences, scores), _) = call(pair, "beam", inputs[0], 1, 7)
+    pair, inputs = lively_pair(model), inputs_of(model, 5)
+    (greedy,), _ = call(pair, "greedy", inputs, 7)
+    ((sequences, scores), _) = call(pair, "beam", inputs, 1, 7)
     assert np.array_equal(sequences[:, 0], greedy)
-    (logits,), _ = call(pair, "__call__", inputs[0], np.insert(greedy, 0, 1, axis=1)[:, :-1])
+    (logits,), _ = call(pair, "__call__", inputs, np.insert(greedy, 0, 1, axis=1)[:, :-1])
     of_symbols = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), greedy[..., None], 2)[..., 0]
     ended = np.cumsum(greedy == 2, axis=1) - (greedy == 2) > 0
     assert difference(scores[:, 0], np.where(ended, 0, of_symbols).sum(1)) <= FORWARD
@@ -169,3 +184,83 @@ def test_an_export_that_decodes_something_else_is_refused(tmp_path):
     path = SCRIPT.write(pair.theirs, tmp_path / "x.pt")
     with pytest.raises(ExportError, match="differs from the Flax model by inf"):
         check_export(path, SCRIPT, pair.ours, twin.examples[""], {"greedy": Method(1, (9,))})
+
+
+# The paths of CTC
+
+
+def paths(count: int, longest: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(log-probabilities (N, T, C), steps (N,)), in float64."""
+    rng = np.random.default_rng(seed)
+    scores = 2 * rng.normal(size=(count, longest, size))
+    return scores - np.log(np.exp(scores).sum(2, keepdims=True)), rng.integers(1, longest + 1, count)
+
+
+def test_the_best_path_reads_alike():
+    scores, steps = paths(20, 9, 4)
+    ours = np.asarray(jax.jit(flax_decoding.best_path)(jnp.asarray(scores), jnp.asarray(steps)))
+    theirs = torch_decoding.best_path(torch.tensor(scores), torch.tensor(steps))
+    assert np.array_equal(ours, theirs.numpy())
+    for row, best, step in zip(ours, scores.argmax(2), steps, strict=True):
+        read = [symbol for symbol, _ in itertools.groupby(best[:step]) if symbol]
+        assert [*read, *[0] * (9 - len(read))] == row.tolist()
+
+
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_the_best_labels_are_found_alike(width):
+    scores, steps = paths(10, 9, 4, seed=width)
+    found = jax.jit(flax_decoding.best_labels, static_argnums=2)(
+        jnp.asarray(scores), jnp.asarray(steps), width
+    )
+    labels, totals = map(np.asarray, found)
+    theirs = torch_decoding.best_labels(torch.tensor(scores), torch.tensor(steps), width)
+    assert labels.shape == (10, width, 9) and np.array_equal(labels, theirs[0].numpy())
+    alive = np.isfinite(totals)
+    assert np.array_equal(alive, theirs[1].isfinite().numpy())
+    assert difference(totals[alive], theirs[1].numpy()[alive]) <= FORWARD
+
+
+def test_a_wide_search_gives_the_ctc_loss_of_all_labels():
+    scores, _ = paths(3, 4, 3, seed=5)
+    steps = np.array([4, 4, 3])
+    labels, totals = jax.jit(flax_decoding.best_labels, static_argnums=2)(
+        jnp.asarray(scores), jnp.asarray(steps), 40
+    )
+    for row in range(3):
+        alive = np.isfinite(np.asarray(totals[row]))
+        found = np.asarray(labels[row])[alive]
+        assert len({tuple(one) for one in found}) == len(found), "no labels are found twice"
+        arguments = np.repeat(scores[row : row + 1], 40, 0), labels[row], np.full(40, steps[row])
+        losses = jax.jit(ctc)(*map(jnp.asarray, arguments), (labels[row] > 0).sum(1))
+        assert difference(np.asarray(totals[row])[alive], -np.asarray(losses)[alive]) <= FORWARD
+        assert float(jnp.exp(totals[row]).sum()) == pytest.approx(1)  # every path reads as some labels
+
+
+def test_equal_labels_are_ordered_alike():
+    scores, steps = np.full((2, 5, 3), -np.log(3)), np.array([1, 1])  # sums over paths would be rounded
+    ours = jax.jit(flax_decoding.best_labels, static_argnums=2)(jnp.asarray(scores), jnp.asarray(steps), 6)
+    theirs = torch_decoding.best_labels(torch.tensor(scores), torch.tensor(steps), 6)
+    assert np.array_equal(np.asarray(ours[0]), theirs[0].numpy())
+
+
+def test_the_padding_of_a_line_changes_nothing():
+    pair = model_pair("ctc_reader", training=False)
+    images, _ = model_inputs("ctc_reader", 4)
+    widths = np.array([36, 35, 17, 6])
+    (outputs,), (theirs,) = call(pair, "__call__", images, widths)
+    assert difference(outputs, theirs) <= FORWARD
+    (labels,), _ = call(pair, "greedy", images, widths)
+    for row, width in enumerate(widths):
+        (alone,), _ = call(pair, "__call__", images[row : row + 1, :, :width], widths[row : row + 1])
+        assert alone.shape[1] == width // 4
+        assert difference(outputs[row, : width // 4], alone[0]) <= FORWARD
+        assert not labels[row, width // 4 :].any()
+
+
+@pytest.mark.parametrize("decoding", [flax_decoding, torch_decoding])
+def test_a_search_of_no_width_is_refused(decoding):
+    arrays = [jnp.zeros((1, 2, 3)), jnp.ones(1, int)]
+    if decoding is torch_decoding:
+        arrays = [torch.zeros(1, 2, 3), torch.ones(1)]
+    with pytest.raises(ValueError, match="width must be at least 1"):
+        decoding.best_labels(*arrays, 0)

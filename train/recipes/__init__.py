@@ -17,8 +17,8 @@ from train.recipes.supervised import (
 )
 
 __all__ = [
-    "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "CaptionRecipe", "ClassifyRecipe", "CycleGANRecipe",
-    "GANRecipe", "ImageRecipe", "LanguageRecipe", "Question", "ReadRecipe", "Recipe", "RegressRecipe", "RewriteRecipe",
-    "SequenceRecipe", "TagRecipe", "data_kind", "find_recipe", "image_shape", "load_recipe_data",
-    "make_recipe", "recipe_from_json", "upgrade",
+    "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "CaptionRecipe", "ClassifyRecipe",
+    "CycleGANRecipe", "GANRecipe", "ImageRecipe", "LanguageRecipe", "Question", "ReadRecipe", "Recipe",
+    "RegressRecipe", "RewriteRecipe", "SequenceRecipe", "TagRecipe", "data_kind", "find_recipe",
+    "image_shape", "load_recipe_data", "make_recipe", "recipe_from_json", "upgrade",
 ]  # fmt: skip

@@ -10,19 +10,18 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from train.data.images import open_image
 from train.data.readers.sequences.lines import decode_symbols, encode_line
 from train.data.sources import Arrays, Data, take_rows
-from train.plotting.classification import save_predictions
 from train.recipes import Recipe
 from train.tasks.base import BaseTask
 from train.tasks.contract import Answer, Batch, PathOf
+from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts, read_image
 from train.tasks.losses.ctc import ctc, mean_ctc, per_label
 from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
 
 PIXELS = 4  # columns of pixels in one step of the model
 WIDTH = 8  # beginnings that beam search keeps, if the user does not ask for more
-NUM_SHOWN = 12  # lines on the page that is saved in training
+PAGE = Page("lines.png", columns=2, cell=(4.0, 1.0))
 
 
 class Task(BaseTask):
@@ -68,8 +67,8 @@ class Task(BaseTask):
 
     def read(
         self, state: TrainState, lines: Arrays, symbols: Sequence[str], top: int = 1
-    ) -> list[list[tuple[str, float]]]:
-        """For each of the lines the `top` most probable texts, with their log-probabilities.
+    ) -> list[Alternatives]:
+        """The `top` most probable texts of each line, with their log-probabilities.
 
         lines: "image" (N, 32, W, 1) uint8 and "width" (N,). Errors: ValueError for a `top` below 1.
         """
@@ -84,45 +83,38 @@ class Task(BaseTask):
 
         batch = {name: jnp.asarray(lines[name]) for name in ("image", "width")}
         found = zip(*map(np.asarray, call(state, batch)), strict=True)
-        texts = [
-            [(decode_symbols(row, symbols), float(score)) for row, score in zip(*one, strict=True)]
+        return [
+            [
+                (decode_symbols(row, symbols), float(score))
+                for row, score in zip(*one, strict=True)
+                if np.isfinite(score)
+            ][:top]
             for one in found
         ]
-        return [[(text, score) for text, score in one if np.isfinite(score)][:top] for one in texts]
 
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
-        """What stands in lines of the test split, or in the user's images of lines.
+        """The texts of lines of the test split, or of the user's images of lines.
 
-        positions, examples: lines of the test split. files: paths of images. top: how many texts to give for each line,
-        1 by default; beam search finds them. The answer saves lines.png.
+        positions, examples: lines of the test split. files: paths of images. top: how many texts to give for
+        each line, 1 by default; beam search finds them. The answer saves lines.png.
         Errors: ValueError for an image that cannot be read or is too narrow, and for a `top` below 1.
         """
-        lines, names, texts = _lines_of(question, meta["symbols"])
-        found = self.read(state, lines, meta["symbols"], question.get("top", 1))
-        rows = [
-            (name if rank == 0 else "", text, f"{np.exp(score):.4f}", *([true] if rank == 0 and texts else ()))
-            for name, true, alternatives in zip(names, texts or names, found, strict=True)
-            for rank, (text, score) in enumerate(alternatives)
-        ]
-
-        def save(folder: Path) -> list[str]:
-            _save_page(lines, [one[0][0] for one in found], texts, folder / "lines.png")
-            return ["lines.png"]
-
-        columns = ("line", "read", "probability", *(("written",) if texts else ()))
-        width = len(columns)
-        return Answer(
-            columns=columns,
-            rows=[(*row, *[""] * (width - len(row))) for row in rows],
-            values=list(zip(names, found, strict=True)),
-            save=save,
-        )
+        symbols, truths = meta["symbols"], []
+        if "examples" in question:
+            lines = question["examples"]
+            truths = [decode_symbols(label, symbols) for label in lines["label"]]
+        else:
+            lines = _stack([_read_line(file) for file in question["files"]])
+        names = [str(name) for name in question.get("positions") or question["files"]]
+        found = self.read(state, lines, symbols, question.get("top", 1))
+        return answer_with_texts(names, lines["image"], found, truths, PAGE)
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
         split: Any = data.train if data.test is None else data.test
         lines, symbols = take_rows(split, range(min(NUM_SHOWN, len(split["image"])))), data.meta["symbols"]
         read = [one[0][0] for one in self.read(state, lines, symbols)]
-        _save_page(lines, read, [decode_symbols(label, symbols) for label in lines["label"]], path_of("lines"))
+        truths = [decode_symbols(label, symbols) for label in lines["label"]]
+        PAGE.save(lines["image"], read, truths, path_of("lines"))
 
 
 def edit_distances(read: jax.Array, labels: jax.Array, lengths: jax.Array) -> jax.Array:
@@ -134,7 +126,7 @@ def edit_distances(read: jax.Array, labels: jax.Array, lengths: jax.Array) -> ja
 
     def step(row: jax.Array, symbol: jax.Array) -> tuple[jax.Array, None]:
         # row: the distances (N, L + 1) of what was read so far from the first labels.
-        replaced = row[:, :-1] + (symbol[:, None] != labels)
+        replaced = row[:, :-1] + (symbol[:, None] != labels).astype(jnp.int32)
         new = jnp.concatenate([row[:, :1] + 1, jnp.minimum(row[:, 1:] + 1, replaced)], axis=1)
         new = lax.cummin(new - places, axis=1) + places  # insertions
         return jnp.where(symbol[:, None] != 0, new, row), None
@@ -144,40 +136,19 @@ def edit_distances(read: jax.Array, labels: jax.Array, lengths: jax.Array) -> ja
     return jnp.take_along_axis(row, lengths[:, None], axis=1)[:, 0]
 
 
-def _lines_of(
-    question: Mapping[str, Any], symbols: Sequence[str]
-) -> tuple[Arrays, list[str], list[str]]:
-    """(the lines of a question, their names, their true texts if they are known)."""
-    if "examples" in question:
-        lines = question["examples"]
-        names = [str(position) for position in question["positions"]]
-        return lines, names, [decode_symbols(label, symbols) for label in lines["label"]]
-    found = [_read_line(file) for file in question["files"]]
-    longest = max(line["image"].shape[2] for line in found)
-    images = [
-        np.pad(line["image"], ((0, 0), (0, 0), (0, longest - line["image"].shape[2]), (0, 0)))
-        for line in found
-    ]
-    lines = {"image": np.concatenate(images), "width": np.concatenate([line["width"] for line in found])}
-    return lines, [str(file) for file in question["files"]], []
-
-
 def _read_line(file: Path) -> Arrays:
-    try:
-        line = encode_line(open_image(str(file)))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from None
+    """One line. Errors: ValueError for a file that cannot be read, and a line of less than one step."""
+    line = encode_line(read_image(file))
     if line["image"].shape[2] < PIXELS:
-        raise ValueError(f"{file} is too narrow for a line: {line['image'].shape[2]} pixels at a height of 32")
+        raise ValueError(f"{file} is too narrow: {line['image'].shape[2]} pixels at a height of 32")
     return line
 
 
-def _save_page(lines: Arrays, read: Sequence[str], texts: Sequence[str], path: Path) -> None:
-    """Plots the lines with what was read. texts: the true texts, or () if they are not known."""
-    titles = [(text, True) for text in read]
-    if texts:
-        titles = [
-            (text if text == true else f"{text}, not {true}", text == true)
-            for text, true in zip(read, texts, strict=True)
-        ]
-    save_predictions(lines["image"], titles, path, columns=2, cell=(4.0, 1.0))
+def _stack(lines: Sequence[Arrays]) -> Arrays:
+    """Lines of different widths as one batch, padded on the right."""
+    longest = max(line["image"].shape[2] for line in lines)
+    images = [
+        np.pad(line["image"], ((0, 0), (0, 0), (0, longest - line["image"].shape[2]), (0, 0)))
+        for line in lines
+    ]
+    return {"image": np.concatenate(images), "width": np.concatenate([line["width"] for line in lines])}

@@ -56,10 +56,8 @@ class Task(WritingTask):
         """
         text, top = plain_text(question["text"]), question.get("top", WIDTH)
         source = encode_text(text, meta["source_vocabulary"])
-        found = self.alternatives(state, source, top)
-        answers = [
-            (decode_tokens(sequence, meta["target_vocabulary"]), score) for sequence, score in found
-        ]
+        (found,) = self.alternatives(state, source, top)
+        answers = [(decode_tokens(sequence, meta["target_vocabulary"]), score) for sequence, score in found]
         unseen = sorted(set(text) - set(meta["source_vocabulary"]))
 
         def save(folder: Path) -> list[str]:

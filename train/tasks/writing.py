@@ -72,8 +72,8 @@ class WritingTask(BaseTask):
 
         return np.asarray(call(state, jnp.asarray(inputs)))
 
-    def alternatives(self, state: TrainState, inputs: np.ndarray, top: int) -> list[tuple[np.ndarray, float]]:
-        """The `top` most probable sequences for prepared inputs (1, ...), with their log-probabilities.
+    def alternatives(self, state: TrainState, inputs: Any, top: int) -> list[list[tuple[np.ndarray, float]]]:
+        """The `top` most probable sequences for each of the inputs (N, ...), with their log-probabilities.
 
         They are found by beam search. Errors: ValueError for a `top` below 1.
         """
@@ -85,9 +85,11 @@ class WritingTask(BaseTask):
             model = self.model_def.eval(state.params, state.buffers)
             return model.beam(inputs, max(top, WIDTH), MAX_LENGTH)
 
-        (sequences,), (scores,) = map(np.asarray, call(state, jnp.asarray(inputs)))
-        found = [(row, float(score)) for row, score in zip(sequences, scores, strict=True)]
-        return [(row, score) for row, score in found if np.isfinite(score)][:top]
+        found = zip(*map(np.asarray, call(state, jnp.asarray(inputs))), strict=True)
+        return [
+            [(row, float(score)) for row, score in zip(*one, strict=True) if np.isfinite(score)][:top]
+            for one in found
+        ]
 
     def _losses(self, model: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         """(losses, whether the symbol is correct, whether it counts), (N, T - 1) each.

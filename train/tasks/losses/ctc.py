@@ -11,12 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import logsumexp
 
 BLANK = 0
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
 def ctc(
     log_probabilities: jax.Array, labels: jax.Array, steps: jax.Array, lengths: jax.Array,
     zero_infinity: bool = False,
@@ -33,7 +31,10 @@ def ctc(
     from the derivative with respect to the log-probabilities themselves by the first term, which a
     log-softmax below maps to zero.
     """
-    return _forward(log_probabilities, labels, steps, lengths, zero_infinity)[0]
+    if not labels.shape[1]:
+        labels = jnp.pad(labels, ((0, 0), (0, 1)))  # the recursion needs a place for one
+    losses: Any = _ctc(log_probabilities, labels, steps, lengths, zero_infinity)
+    return losses
 
 
 def mean_ctc(
@@ -49,6 +50,13 @@ def per_label(losses: jax.Array, lengths: jax.Array) -> jax.Array:
     return losses / jnp.maximum(lengths, 1).astype(losses.dtype)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _ctc(
+    log_probabilities: jax.Array, labels: jax.Array, steps: jax.Array, lengths: jax.Array, zero_infinity: bool
+) -> jax.Array:
+    return _forward(log_probabilities, labels, steps, lengths, zero_infinity)[0]
+
+
 def _forward(
     log_probabilities: jax.Array, labels: jax.Array, steps: jax.Array, lengths: jax.Array, zero_infinity: bool
 ) -> tuple[jax.Array, tuple[Any, ...]]:
@@ -62,7 +70,7 @@ def _forward(
         return alpha, alpha
 
     last, alphas = lax.scan(step, start, (emitted, counted))
-    losses = -logsumexp(jnp.where(final, last, -jnp.inf), axis=1)
+    losses = -_log_sum(jnp.where(final, last, -jnp.inf), axis=1)
     shown = jnp.where(jnp.isinf(losses), 0, losses) if zero_infinity else losses
     return shown, (log_probabilities, symbols, emitted, skips, counted, final, alphas, losses)
 
@@ -87,7 +95,7 @@ def _backward(zero_infinity: bool, residuals: tuple[Any, ...], cotangent: jax.Ar
     return gradient * cotangent[:, None, None], None, None, None
 
 
-ctc.defvjp(_forward, _backward)
+_ctc.defvjp(_forward, _backward)
 
 
 def _lattice(
@@ -102,7 +110,7 @@ def _lattice(
     count, size = labels.shape
     symbols = jnp.full((count, 2 * size + 1), BLANK, labels.dtype).at[:, 1::2].set(labels)
     emitted = jnp.take_along_axis(log_probabilities, symbols[:, None], axis=2).swapaxes(0, 1)
-    differs = jnp.pad(symbols[:, 2:] != symbols[:, :-2], ((0, 0), (2, 0)))[:, : 2 * size + 1]
+    differs = jnp.pad(symbols[:, 2:] != symbols[:, :-2], ((0, 0), (2, 0)))
     places = jnp.arange(2 * size + 1, dtype=lengths.dtype)
     last = 2 * lengths[:, None]
     final = (places == last) | (places == last - 1)
@@ -123,8 +131,13 @@ def _add_moves(scores: jax.Array, skips: jax.Array, onwards: bool) -> jax.Array:
         one = jnp.pad(scores[:, 1:], ((0, 0), (0, 1)), constant_values=-jnp.inf)
         two = jnp.where(skips, scores, -jnp.inf)
         two = jnp.pad(two[:, 2:], ((0, 0), (0, 2)), constant_values=-jnp.inf)
-    largest = jnp.maximum(jnp.maximum(scores, one), two)
-    # -inf minus -inf would be nan, and so would the derivative of log(0).
-    shift = lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
-    total = jnp.exp(scores - shift) + jnp.exp(one - shift) + jnp.exp(two - shift)
-    return jnp.where(total > 0, shift + jnp.log(jnp.where(total > 0, total, 1)), -jnp.inf)
+    return _log_sum(jnp.stack([scores, one, two]), axis=0)
+
+
+def _log_sum(scores: jax.Array, axis: int) -> jax.Array:
+    """log of the sum of exp(scores). Where all scores are -inf, so is the result, and its derivatives are 0."""
+    largest = scores.max(axis, keepdims=True)
+    shift = lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))  # -inf - -inf would be nan
+    total = jnp.exp(scores - shift).sum(axis)
+    logarithm = jnp.log(jnp.where(total > 0, total, 1)) + shift.squeeze(axis)
+    return jnp.where(total > 0, logarithm, -jnp.inf)
