@@ -21,6 +21,7 @@ KINDS = {
     "tagged": "tagged sentences",
     "pair": "images of two domains",
     "text_pairs": "pairs of texts",
+    "lines": "images of lines of symbols",
 }
 """The kinds of data that a task can take, and what an error message calls them."""
 
@@ -78,7 +79,8 @@ class ReadRequest:
     name: the set as the user writes it, such as "photos:96". argument: the part after the colon, or the row's
     default. kind: one of KINDS. data_dir: the folder that keeps data sets. shape: (H, W, C) of the images
     that the model takes; None if neither the set nor the caller gives one. fit: how images get that shape
-    (`images.fit_image`).
+    (`images.fit_image`). skip_unreadable: leave out files that are not readable images; otherwise they are
+    an error.
     """
 
     name: str
@@ -87,6 +89,7 @@ class ReadRequest:
     data_dir: Path
     shape: Shape | None
     fit: Fit
+    skip_unreadable: bool = False
 
 
 DIGITS = tuple("0123456789")
@@ -129,7 +132,7 @@ DATASETS: dict[str, Dataset] = {
         splits=("train[:90%]", "train[90%:]"),
     ),
     "folder": Dataset(
-        "folder:PATH, your own images: one folder per class, either in PATH or in PATH/train and PATH/test",
+        "folder:PATH, your own images: one folder per class, in PATH or in PATH/train and PATH/test (or val)",
         "image", reader="train.data.readers.folder:read_folder", argument="PATH",
     ),
     "csv": Dataset(
@@ -193,6 +196,14 @@ DATASETS: dict[str, Dataset] = {
     "dates": Dataset(
         "days from 1969 to 2068 in 30 languages and several forms, and as ISO 8601; 20,000 train, 2,000 test",
         "text_pairs", reader="train.data.readers.sequences.dates:dates",
+    ),
+    "digit_lines": Dataset(
+        "3 to 8 of the digits in a line, 32 pixels high and up to 192 wide; 6,000 train, 600 test",
+        "lines", reader="train.data.readers.sequences.digit_lines:digit_lines",
+    ),
+    "lines": Dataset(
+        "lines:FOLDER, your own images of lines, with their texts in FOLDER/labels.csv: file,text",
+        "lines", reader="train.data.readers.sequences.lines:read_lines", argument="FOLDER",
     ),
     "pairs": Dataset(
         "pairs:FILE, your own pairs of texts: one per line, separated by a tab",

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.data.feeds import Feed, make_feed
+from train.data.readers.image_files import name_some
 from train.data.sources import Data
 from train.engine.cadence import Cadence
 from train.engine.checkpoints import Checkpoints
@@ -75,6 +76,8 @@ def train(
         write_json(workdir / "data.json", data.meta)
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
+            if skipped := data.meta.get("skipped"):
+                reporter.say(f"skipped {len(skipped)}: {name_some(skipped)}")
             for fault in faults:
                 reporter.say(fault)
             loop = Loop(task, data, feed, cadence, max_steps_per_call, workdir, checkpoints, reporter)

@@ -33,12 +33,14 @@ class ImageSettings(NamedTuple):
     """How images are read and transformed.
 
     size: pixels per side of the images that are read; None keeps the shape of the model's default data set.
-    transforms, test_transforms: the names of the transforms of training and of test images.
+    transforms, test_transforms: the names of the transforms of training and of test images. skip_unreadable:
+    leave out files that are not readable images.
     """
 
     size: int | None = None
     transforms: tuple[str, ...] = ()
     test_transforms: tuple[str, ...] = ()
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ class ImageRecipe(Recipe):
     """Transforms of training images in [0, 1], in order, such as random_crop:32; see --list."""
     test_transforms: tuple[str, ...] = ()
     """Transforms of the images of the test split."""
+    skip_unreadable: bool = False
+    """Train without your files that are not readable images, and without empty folders, and name them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,4 +212,4 @@ class ImageRecipe(Recipe):
 
     @property
     def image_settings(self) -> ImageSettings:
-        return ImageSettings(self.image_size, self.transforms, self.test_transforms)
+        return ImageSettings(self.image_size, self.transforms, self.test_transforms, self.skip_unreadable)
