@@ -18,10 +18,12 @@ KINDS = {
     "series": "a raw time series",
     "forecast": "a time series split for forecasting",
     "text": "words",
+    "characters": "a text by characters",
     "tagged": "tagged sentences",
     "pair": "images of two domains",
     "text_pairs": "pairs of texts",
     "lines": "images of lines of symbols",
+    "captions": "images with captions",
 }
 """The kinds of data that a task can take, and what an error message calls them."""
 
@@ -44,8 +46,8 @@ class Dataset:
     slices for training and for testing, in TFDS's notation. shape: (height, width, channels) of an image in
     uint8; None if the images have different sizes. classes: the names of the classes. argument: the
     placeholder of the argument that a user writes after the name, as PATH in name:PATH. default: the argument
-    if the user gives none. sizes: the integers that the argument may be. embedded: the name of the embedded
-    set that replaces this one without network.
+    if the user gives none; "" if the set exists without one. sizes: the integers that the argument may be.
+    embedded: the name of the embedded set that replaces this one without network.
     """
 
     about: str
@@ -166,8 +168,12 @@ DATASETS: dict[str, Dataset] = {
         "the 113 trigrams of Shakespeare's second sonnet", "text", reader="train.data.readers.text:sonnet",
     ),
     "text": Dataset(
-        "text:PATH, your own text: white space separates the words",
-        "text", reader="train.data.readers.text:read_text", argument="PATH",
+        "text:PATH, your own text: words that white space separates, or characters",
+        "text", reader="train.data.readers.text:read_text", argument="PATH", also=("characters",),
+    ),
+    "python_docs": Dataset(
+        "the reference texts of Python's own help, by characters; 90 % train, 10 % test",
+        "characters", reader="train.data.readers.sequences.characters:python_docs",
     ),
     "tagged_sentences": Dataset(
         "two sentences with the part of speech of every word; a third one to test on",
@@ -202,8 +208,14 @@ DATASETS: dict[str, Dataset] = {
         "lines", reader="train.data.readers.sequences.digit_lines:digit_lines",
     ),
     "lines": Dataset(
-        "lines:FOLDER, your own images of lines, with their texts in FOLDER/labels.csv: file,text",
+        "lines:FOLDER, your own images of lines, and labels.csv in the same folder: file,text",
         "lines", reader="train.data.readers.sequences.lines:read_lines", argument="FOLDER",
+    ),
+    "captions": Dataset(
+        "one or two coloured digits on a photograph, 64x64; 8,000 train, 800 test; captions:FOLDER, your own "
+        "images, and captions.csv in the same folder: file,caption",
+        "captions", reader="train.data.readers.sequences.captions:captions", shape=(64, 64, 3),
+        argument="FOLDER", default="",
     ),
     "pairs": Dataset(
         "pairs:FILE, your own pairs of texts: one per line, separated by a tab",

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.data.readers.image_files import check_images
-from train.data.readers.separated import read_separated
 from train.data.readers.sequences.vocabulary import plain_text
+from train.data.readers.text_files import read_rows
 
 
 class Listed(NamedTuple):
@@ -34,7 +34,7 @@ def read_listing(folder: Path, name: str, column: str, skip_unreadable: bool) ->
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     path = folder / name
-    rows = read_separated(path)
+    rows = read_rows(path)
     if [cell.lower() for cell in rows[0].cells] == ["file", column]:
         rows = rows[1:]
     if not rows or len(rows[0].cells) != 2:

@@ -6,7 +6,6 @@ Every tenth pair is for testing. The vocabularies are the characters of the othe
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from train.data.readers.sequences.vocabulary import (
     plain_text,
     vocabulary_of,
 )
+from train.data.readers.text_files import read_text_file
 from train.data.sources import Arrays, Data, check_memory
 
 
@@ -27,7 +27,8 @@ def read_pairs(request: ReadRequest) -> Data:
     for pairs that do not fit into memory when all are padded to the longest.
     """
     path = request.argument
-    pairs = [_split_line(line, f"{path} line {number}") for number, line in _read_lines(path)]
+    lines = enumerate(read_text_file(path).split("\n"), 1)
+    pairs = [_split_line(line, f"{path} line {number}") for number, line in lines if line.strip()]
     if not pairs:
         raise ValueError(f"{path} has no pairs")
     longest = [max(len(pair[side]) for pair in pairs) for side in (0, 1)]
@@ -48,17 +49,6 @@ def read_pairs(request: ReadRequest) -> Data:
 
     meta = {"source_vocabulary": sources, "target_vocabulary": targets}
     return Data(encode(train), encode(pairs[9::10]) if len(pairs) >= 10 else None, meta)
-
-
-def _read_lines(path: str) -> list[tuple[int, str]]:
-    """(number, line) of the lines that are not blank."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path} is not a file")
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _split_line(line: str, where: str) -> tuple[str, str]:
