@@ -58,8 +58,8 @@ class Twin:
 
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
-    tests.
-    methods: {exported method of the whole model: its arguments}. large: the certificate of the full-size model takes its training steps with the small variant.
+    tests. methods: {exported method of the whole model: its arguments}. large: the certificate of the
+    full-size model takes its training steps with the small variant.
     """
 
     examples: Mapping[str, tuple[Example, ...]]

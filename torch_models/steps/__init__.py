@@ -8,8 +8,8 @@ these, and the benchmarks compare their times.
 from torch_models.steps.autoencode import AutoencodeStep
 from torch_models.steps.cyclegan import CycleGANStep
 from torch_models.steps.gan import GANStep
-from torch_models.steps.supervised import ClassifyStep, SupervisedStep, TagStep
 from torch_models.steps.sequences import CaptionStep, ReadStep, RewriteStep
+from torch_models.steps.supervised import ClassifyStep, SupervisedStep, TagStep
 
 REFERENCE_STEPS = {
     "autoencode": AutoencodeStep,

@@ -115,6 +115,9 @@ class Loop:
         self._evaluation = None
         if task.evaluates and data.test is not None:
             self._evaluation = SplitEvaluator(task, data.test, feed.batch_size)
+        self._reported = [
+            SplitEvaluator(task, split, feed.batch_size, name) for name, split in data.reported.items()
+        ]
 
     def run(self, state: TrainState, interrupt: Interrupt) -> TrainState:
         """The state after the last step, or after an interrupt. It is saved in both cases."""
@@ -200,6 +203,8 @@ class Loop:
         if evaluation_due and self._evaluation is not None:
             with self.clock.paused():
                 record |= self._evaluation(state)
+                for evaluation in self._reported if self.finished else ():
+                    record |= evaluation(state)
         record |= self.task.derived(record)
         if self.finished and step < self.cadence.total:
             record["stopped"] = True

@@ -38,8 +38,8 @@ class Task(WritingTask):
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """Captions of images of the test split, or of the user's images.
 
-        positions, examples: images of the test split. files: paths of images, which are resized and cropped to
-        the size of the training images. top: how many captions to give for each image, 1 by default; beam
+        positions, examples: images of the test split. files: paths of images, which are resized and cropped
+        to the size of the training images. top: how many captions to give for each image, 1 by default; beam
         search finds them. The answer saves captions.png.
         Errors: ValueError for an image that cannot be read, and for a `top` below 1.
         """

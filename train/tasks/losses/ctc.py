@@ -135,7 +135,7 @@ def _add_moves(scores: jax.Array, skips: jax.Array, onwards: bool) -> jax.Array:
 
 
 def _log_sum(scores: jax.Array, axis: int) -> jax.Array:
-    """log of the sum of exp(scores). Where all scores are -inf, so is the result, and its derivatives are 0."""
+    """log of the sum of exp(scores); with derivatives of 0 where all scores, and so the result, are -inf."""
     largest = scores.max(axis, keepdims=True)
     shift = lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))  # -inf - -inf would be nan
     total = jnp.exp(scores - shift).sum(axis)
