@@ -189,7 +189,7 @@ TWINS: dict[str, Twin] = {
         examples={"": tuple(_CAPTIONS.values())},
         batch=_CAPTIONS,
         exported=("",),
-        tiny={"vocabulary_size": 9, "width": 2, "embedding_features": 6, "hidden_features": 8},
+        tiny={"vocabulary_size": 9, "width": 2, "regions": 2, "embedding_features": 6, "hidden_features": 8},
         methods=_WRITING,
     ),
     "autoencoder": _autoencoder("latent_features", tiny={"hidden_features": 16}),

@@ -202,11 +202,12 @@ class Captioner(Writer):
     features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a
     neural image caption generator" (2015).
 
-    width: the number of channels of the first convolution.
+    width: the number of channels of the first convolution. regions: the image is divided into regions x
+    regions parts with a mean each; one mean does not say where in the image a thing is.
     """
 
     def __init__(
-        self, vocabulary_size: int = 40, width: int = 32, embedding_features: int = 128,
+        self, vocabulary_size: int = 40, width: int = 32, regions: int = 1, embedding_features: int = 128,
         hidden_features: int = 256,
     ):  # fmt: skip
         super().__init__()
@@ -224,7 +225,8 @@ class Captioner(Writer):
             nn.ReLU(),
             nn.MaxPool2d(2),  # (N, 128, 8, 8)
         )
-        self.image = nn.Linear(4 * width, embedding_features)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(regions), nn.Flatten())
+        self.image = nn.Linear(4 * width * regions * regions, embedding_features)
         self.embedding = nn.Embedding(vocabulary_size, embedding_features)
         self.lstm = nn.LSTM(embedding_features, hidden_features, batch_first=True)
         self.fc = nn.Linear(hidden_features, vocabulary_size)
@@ -246,7 +248,7 @@ class Captioner(Writer):
 
     def _embed_image(self, images: Tensor) -> Tensor:
         """The images as the first input of the LSTM (N, 1, embedding_features)."""
-        return self.image(self.conv(images).mean((2, 3)))[:, None]
+        return self.image(self.pool(self.conv(images)))[:, None]
 
 
 MODELS = {"seq2seq": Seq2Seq, "ctc_reader": CTCReader, "captioner": Captioner}
