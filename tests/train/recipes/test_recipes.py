@@ -14,12 +14,15 @@ from train.recipes import (
     RECIPES,
     AutoencodeRecipe,
     Capability,
+    CaptionRecipe,
     ClassifyRecipe,
     CycleGANRecipe,
     GANRecipe,
     LanguageRecipe,
+    ReadRecipe,
     Recipe,
     RegressRecipe,
+    RewriteRecipe,
     SequenceRecipe,
     TagRecipe,
     find_recipe,
@@ -47,6 +50,9 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
     SequenceRecipe: [({"window": 0}, "window must be at least 1, got 0")],
     LanguageRecipe: [],
     TagRecipe: [],
+    RewriteRecipe: [],
+    ReadRecipe: [({"transforms": ("random_crops:4",)}, "unknown transform 'random_crops'")],
+    CaptionRecipe: [({"image_size": 0}, "image_size must be at least 1, got 0")],
     AutoencodeRecipe: [({"image_size": 0}, "image_size must be at least 1, got 0")],
     GANRecipe: [
         ({"stop_below": 1.0}, "and the task gan reports discriminator_loss, generator_loss"),
@@ -112,7 +118,7 @@ def test_a_class_declares_what_its_task_is(cls):
     assert cls.kinds and set(cls.kinds) <= KINDS.keys()
     assert cls.losses and cls.capabilities <= set(Capability)
     assert bool(cls.question.arguments) == (Capability.ANSWER in cls.capabilities)
-    assert cls.question.required in (None, *cls.question.arguments)
+    assert set(cls.question.required) <= set(cls.question.arguments)
     names = {field.name for field in dataclasses.fields(cls)}
     assert set(cls.step_fields) <= names
     assert cls(model="any", dataset="any").step_options.keys() == set(cls.step_fields)
