@@ -12,7 +12,7 @@ from train.engine.run_folders import read_recipe
 from train.recipes import Recipe
 from train.tasks import build_task
 from train.tasks.contract import Task
-from train.tasks.models import build_model
+from train.tasks.models import blank_model
 from train.tasks.state import TrainState, merge_trees
 
 
@@ -42,7 +42,7 @@ def load_trained(workdir: Path | str, model: Any = None) -> TrainedRun:
     workdir = Path(workdir)
     recipe = read_recipe(workdir)
     if model is None or isinstance(model, type):
-        model = build_model(recipe, model)
+        model = blank_model(recipe, model)
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(f"{workdir} has no checkpoints yet: python -m train.run --model {recipe.model}")
     task = build_task(recipe, model)
