@@ -56,21 +56,26 @@ def to_flax(
     )  # fmt: skip
 
 
-def verify(model: str, tiny: bool = False, seed: int = 0, json: Path | None = None) -> None:
+def verify(
+    model: str, tiny: bool = False, dream: bool = False, seed: int = 0, json: Path | None = None
+) -> None:  # fmt: skip
     """Compare a model with its twin, on random weights, and print the certificate.
 
     Args:
         model: Name of the model; see python -m train.run --list.
         tiny: Use the small variant that the tests use.
+        dream: Compare deep dreams instead, for a model that can dream, such as vgg16.
         seed: Seed of weights, inputs and noise.
         json: Also write the certificate to this file.
     """
     find_recipe(model)
+    from convert.certificate.dream import verify_dream
     from convert.certificate.verify import verify
     from convert.twins import TWINS
 
     _use_compilation_cache()
-    certificate = verify(model, options=TWINS[model].tiny if tiny else None, seed=seed)
+    compare = verify_dream if dream else verify
+    certificate = compare(model, options=TWINS[model].tiny if tiny else None, seed=seed)
     if json is not None:
         certificate.write(json)
     _show(certificate)

@@ -18,7 +18,7 @@ STD = (0.229, 0.224, 0.225)
 
 
 class DeepDream(nnx.Module):
-    """Images (N, H, W, 3) in [0, 1] -> images in which a layer of `features` is more active, of the same shape.
+    """Images (N, H, W, 3) in [0, 1] -> images of the same shape, in which a layer is more active.
 
     features: the modules of a convolutional network. layer: n means the output of the first n of them. Each
     iteration adds `rate` times the gradient of the L2 norm of this output to the normalised image.

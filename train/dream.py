@@ -4,7 +4,7 @@ A trained VGG (or any model with `features`) draws into a picture what one of it
 dream has the size of the picture. Without a picture it is about a photograph that comes with scikit-learn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +35,7 @@ class Flags:
     """Run folder of a VGG or an alexnet."""
     gif: Path | None = None
     """Also write a GIF of the octaves to this file."""
-    settings: Annotated[DreamSettings, tyro.conf.arg(name="")] = DreamSettings()
+    settings: Annotated[DreamSettings, tyro.conf.arg(name="")] = field(default_factory=DreamSettings)
 
 
 def main(args: list[str]) -> None:

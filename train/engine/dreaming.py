@@ -1,5 +1,6 @@
 """Deep dream with a trained network, in JAX: `dream(load_run("runs/vgg16"), image)`."""
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,10 @@ def dream(
 
         draw = compile_drawing(dreamer, compiler_options(), watch)
         for octave in dream_octaves(pictures, draw, settings):
-            found.append(np.asarray(octave.picture))
-            width, height = octave.picture.size
-            first, last = norms[-settings.iterations], norms[-1]
-            reporter.say(
-                f"octave {len(found)}/{len(pictures)}  {width}x{height} pixels  norm {first:.4g} to {last:.4g}"
-            )
+            found.append(np.round(255 * octave.image).astype(np.uint8))
+            height, width = octave.image.shape[:2]
+            grown = f"{norms[-settings.iterations]:.4g} to {norms[-1]:.4g}"
+            reporter.say(f"octave {len(found)}/{len(pictures)}  {width}x{height} pixels  norm {grown}")
     return Dream(found[-1], found)
 
 
@@ -95,10 +94,8 @@ def build_dreamer(model: Any, name: str, settings: DreamSettings) -> DeepDream:
         layer = max((n for n, module in enumerate(features) if isinstance(module, nn.Conv2d)), default=0)
         layer = layer or len(features)
     if layer > len(features):
-        raise ValueError(f"layer must be at most {len(features)}, the modules of {name}, got {layer}")
-    dreamer = DeepDream(
-        nnx.clone(features), layer, settings.iterations, settings.rate, settings.accumulate
-    )
+        raise ValueError(f"{name} has {len(features)} modules in its features, got layer {layer}")
+    dreamer = DeepDream(nnx.clone(features), layer, settings.iterations, settings.rate, settings.accumulate)
     dreamer.eval()
     return dreamer
 
@@ -108,16 +105,19 @@ def smallest_side(dreamer: DeepDream, name: str) -> int:
 
     Errors: ValueError for a network that does not take colour images. name: what the error calls it.
     """
-    reason = ""
-    for side in range(1, MOST_PIXELS + 1):
+
+    def takes(side: int) -> bool:
+        images = jax.ShapeDtypeStruct((1, side, side, 3), _dtype_of(dreamer))
         try:
-            output = jax.eval_shape(dreamer.features, jnp.zeros((1, side, side, 3), _dtype_of(dreamer)))
-        except (TypeError, ValueError) as error:
-            reason = str(error)
-            continue
-        if output.ndim == 4 and output.size:
-            return side
-    raise ValueError(f"{name} cannot dream: its features take no colour images {reason}")
+            output = jax.eval_shape(dreamer.features, images)
+        except (TypeError, ValueError):
+            return False
+        return output.ndim == 4 and output.size > 0
+
+    side = 1 + bisect.bisect_left(range(1, MOST_PIXELS + 1), True, key=takes)
+    if side > MOST_PIXELS:
+        raise ValueError(f"{name} cannot dream: its features take no colour images")
+    return side
 
 
 def compile_drawing(

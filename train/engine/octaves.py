@@ -1,7 +1,7 @@
 """The octaves of a deep dream: a picture in ever smaller sizes, and the dream that grows through them.
 
-Everything here is computed on the host by PIL, on 8-bit pictures. So it is the same for every network and in
-both frameworks. Nothing here imports jax.
+Everything here is computed on the host by PIL. So it is the same for every network and in both frameworks.
+Nothing here imports jax.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,13 +48,12 @@ class DreamSettings:
 
 
 class Octave(NamedTuple):
-    """The dream of one octave.
+    """The dream of one octave, as floats in [0, 1].
 
-    picture: the dream in the octave's size. drawn: (H, W, 3) in [0, 1], what the network made of the image that
-    it was given.
+    image: (H, W, 3) in the octave's size. drawn: (H', W', 3), what the network made of the image that it saw.
     """
 
-    picture: Image.Image
+    image: np.ndarray
     drawn: np.ndarray
 
 
@@ -83,18 +82,30 @@ def dream_octaves(
 ) -> Iterator[Octave]:
     """The dream of each of the pictures that `halve` returns. The last one is the dream of the whole.
 
-    draw: an image (H, W, 3) float64 in [0, 1] -> the image into which the network has dreamt, of that shape.
+    draw: an image (H, W, 3) float32 in [0, 1] -> the image into which the network has dreamt, of that shape.
     Errors: ValueError for a dream with values that are not finite.
     """
     dream = None
     for picture in pictures:
+        image = np.asarray(picture, np.float32) / 255
         if dream is not None:
-            picture = Image.blend(picture, dream.resize(picture.size, SCALING), DREAM_SHARE)
-        seen = picture
-        if settings.size is not None:
-            seen = picture.resize((settings.size, settings.size), SCALING)
-        drawn = draw(np.asarray(seen) / 255)
+            image = (1 - DREAM_SHARE) * image + DREAM_SHARE * resize(dream, picture.size)
+        seen = image if settings.size is None else resize(image, (settings.size, settings.size))
+        drawn = draw(seen)
         if not np.isfinite(drawn).all():
             raise ValueError(f"the dream is not finite at the rate {settings.rate}: choose a smaller rate")
-        dream = Image.fromarray(np.round(255 * drawn).astype(np.uint8)).resize(picture.size, SCALING)
+        dream = resize(drawn, picture.size)
         yield Octave(dream, drawn)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (H, W, 3) of floats in [0, 1] as float32 in another size, (width, height).
+
+    The values stay floats: 8-bit values of an enlarged picture would be equal over wide areas, and rounding
+    would decide which of them is the largest in a window of a max-pool.
+    """
+    if (image.shape[1], image.shape[0]) == size:
+        return image.astype(np.float32)
+    channels = np.moveaxis(image.astype(np.float32), -1, 0)
+    resized = [Image.fromarray(channel).resize(size, SCALING) for channel in channels]
+    return np.clip(np.stack(resized, -1), 0, 1)
