@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from convert.certificate.result import Certificate, Check
 from convert.certificate.tolerances import TOLERANCES, difference
 from convert.certificate.verify import build_pair, exactly, versions
 from convert.weights import to_numpy
-from train.engine.dreaming import build_dreamer, compile_drawing, smallest_side
+from train.engine.dreaming import Drawing, build_dreamer, smallest_side
 from train.engine.octaves import DreamSettings, dream_octaves, halve
 from train.recipes import Recipe, find_recipe
 
@@ -53,7 +52,7 @@ def verify_dream(
         with exactly(dtype):
             pair = _Dreams(*build_pair(recipe, found, dtype, "eval"), model, settings, dtype, seed)
             checks += pair.checks()
-            layer = len(pair.ours.features)
+            layer = len(pair.draw.dreamer.features)
     return Certificate(
         model=model, options=dict(recipe.options),
         weights=f"deep dream of layer {layer}, {weights or f'random weights, seed {seed}'}",
@@ -70,14 +69,16 @@ class _Dreams:
         dtype: str, seed: int,
     ):  # fmt: skip
         self.dtype, self.settings, self.tolerance = dtype, settings, TOLERANCES[dtype].dream
-        self.ours = build_dreamer(flax_model, name, settings)
+        ours = build_dreamer(flax_model, name, settings)
+        self.draw = Drawing(ours, options_for(dtype))
         self.theirs = torch_models.dream.DeepDream(
-            torch_model.features, len(self.ours.features), settings.iterations, settings.rate,
+            torch_model.features, len(ours.features), settings.iterations, settings.rate,
             settings.accumulate,
         )  # fmt: skip
-        self.smallest = smallest_side(self.ours, name)
+        self.smallest = smallest_side(ours, name)
+        side = max(self.smallest, 8)
         rng = np.random.default_rng(seed)
-        shape = 2 * self.smallest + 1, 3 * self.smallest, 3
+        shape = 2 * side + 1, 3 * side, 3
         self.picture = Image.fromarray(rng.integers(0, 256, shape, np.uint8))
         self.octaves = int(math.log2(shape[0])) - 1
 
@@ -89,35 +90,31 @@ class _Dreams:
 
     def _iteration(self) -> list[Check]:
         image = (np.asarray(self.picture)[None] / 255).astype(self.dtype)
-
-        def call(image: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return self.ours.norms_and_gradient(self.ours.normalize(image))
-
-        ours = jax.jit(call, compiler_options=options_for(self.dtype))(jnp.asarray(image))
+        x = self.draw.dreamer.normalize(jnp.asarray(image))
+        _, gradient, norms = self.draw.iterate(x, jnp.zeros_like(x))
         theirs = self.theirs.norms_and_gradient(self.theirs.normalize(to_torch_input(image)))
         names = "norm of the layer", "gradient of the image"
         return [
             self._check(f"an iteration, {name}", {"": output_difference(a, b)})
-            for name, a, b in zip(names, ours, theirs, strict=True)
+            for name, a, b in zip(names, (norms, gradient), theirs, strict=True)
         ]
 
     def _dream(self, settings: DreamSettings) -> Check:
         """The difference of what the networks draw in each octave."""
         settings = dataclasses.replace(settings, octaves=min(settings.octaves, self.octaves))
         pictures = halve(self.picture, settings, self.smallest)
-        ours = compile_drawing(self.ours, options_for(self.dtype))
         errors: list[float] = []
 
         def draw_both(image: np.ndarray) -> np.ndarray:
             theirs = self._draw_torch(image)
-            errors.append(difference(ours(image), theirs))
+            errors.append(difference(self.draw(image), theirs))
             return theirs
 
         if self.dtype == "float32":
             for _ in dream_octaves(pictures, draw_both, settings):
                 pass
         else:
-            dreams = (dream_octaves(pictures, draw, settings) for draw in (ours, self._draw_torch))
+            dreams = (dream_octaves(pictures, draw, settings) for draw in (self.draw, self._draw_torch))
             errors += [difference(a.drawn, b.drawn) for a, b in zip(*dreams, strict=True)]
         size = "their own sizes" if settings.size is None else f"{settings.size}x{settings.size}"
         each = ", each from torch's image" if self.dtype == "float32" else ""

@@ -71,6 +71,11 @@ def test_an_octave_is_mixed_with_the_dream_below_it():
     assert plain == [(2, 2, 3), (4, 4, 3)]
 
 
+def test_a_dream_that_is_not_finite_is_an_error():
+    with pytest.raises(ValueError, match=r"not finite at the rate 9\.0: choose a smaller rate"):
+        next(dream_octaves([Image.new("RGB", (2, 2))], lambda image: np.nan * image, DreamSettings(rate=9.0)))
+
+
 def test_resizing_keeps_the_range_and_a_picture_of_the_same_size():
     image = np.zeros((3, 4, 3))
     image[1, 2] = 1
@@ -189,7 +194,6 @@ def test_without_a_picture_it_dreams_about_a_photograph(vgg, tmp_path, capsys):
         (["--out", "d.png", "--run", "RUN", "--layer", "0"], "layer must be at least 1, got 0"),
         (["--out", "d.png", "--run", "RUN", "--rate", "0"], "rate must be positive and finite, got 0.0"),
         (["--out", "d.png", "--run", "RUN", "--rate", "nan"], "rate must be positive and finite, got nan"),
-        (["--out", "d.png", "--run", "RUN", "--rate", "1e300"], "choose a smaller rate"),
         (["--out", "d.png", "--run", "RUN", "--size", "8"], "takes at least 16 pixels per side, got 8"),
         (["--out", "d.txt", "--run", "RUN"], "d.txt must have a suffix such as .png or .jpg"),
         (["--out", "text/d.png", "--run", "RUN"], "text/d.png cannot be written"),

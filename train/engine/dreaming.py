@@ -71,7 +71,7 @@ def dream(
             norms.append(norm)
             reporter.step(len(norms))
 
-        draw = compile_drawing(dreamer, compiler_options(), watch)
+        draw = Drawing(dreamer, compiler_options(), watch)
         for octave in dream_octaves(pictures, draw, settings):
             found.append(np.round(255 * octave.image).astype(np.uint8))
             height, width = octave.image.shape[:2]
@@ -120,30 +120,36 @@ def smallest_side(dreamer: DeepDream, name: str) -> int:
     return side
 
 
-def compile_drawing(
-    dreamer: DeepDream, options: Options, watch: Callable[[float], None] = lambda norm: None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that draws a dream into an image (H, W, 3) in [0, 1]; it is compiled once for every size.
+class Drawing:
+    """Draws dreams into images. It compiles once for every size of an image.
 
     options: XLA's compile options. watch: is called with the norm of every iteration.
     """
-    graph, state = nnx.split(dreamer)
-    dtype = _dtype_of(dreamer)
 
-    def iterate(state: Any, x: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
-        return nnx.merge(graph, state).iterate(x, gradient)
+    def __init__(
+        self, dreamer: DeepDream, options: Options, watch: Callable[[float], None] = lambda norm: None
+    ):
+        self.dreamer, self.watch = dreamer, watch
+        self.dtype = _dtype_of(dreamer)
+        graph, self._state = nnx.split(dreamer)
 
-    compiled = jax.jit(iterate, compiler_options=options)
+        def iterate(state: Any, x: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+            return nnx.merge(graph, state).iterate(x, gradient)
 
-    def draw(image: np.ndarray) -> np.ndarray:
-        x = dreamer.normalize(jnp.asarray(image[None], dtype))
+        self._iterate = jax.jit(iterate, compiler_options=options)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) in [0, 1] after all iterations, in the dtype of the network."""
+        x = self.dreamer.normalize(jnp.asarray(image[None], self.dtype))
         gradient = jnp.zeros_like(x)
-        for _ in range(dreamer.iterations):
-            x, gradient, norms = compiled(state, x, gradient)
-            watch(float(norms[0]))
-        return np.asarray(dreamer.denormalize(x)[0])
+        for _ in range(self.dreamer.iterations):
+            x, gradient, norms = self.iterate(x, gradient)
+            self.watch(float(norms[0]))
+        return np.asarray(self.dreamer.denormalize(x)[0])
 
-    return draw
+    def iterate(self, x: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+        """`DeepDream.iterate`, compiled."""
+        return self._iterate(self._state, x, gradient)
 
 
 def read_picture(file: Path | None) -> np.ndarray:

@@ -43,7 +43,7 @@ class DreamSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        if not 0 < self.rate < float("inf"):  # this form refuses NaN too
+        if not 0 < self.rate <= np.finfo(np.float32).max:  # this form refuses NaN too
             raise ValueError(f"rate must be positive and finite, got {self.rate}")
 
 
