@@ -1,4 +1,4 @@
-"""Converts and certifies models: `python -m convert to-torch | to-flax | verify | summary | table`."""
+"""Converts and certifies models: `python -m convert to-torch | to-flax | verify | ...`."""
 
 import sys
 from pathlib import Path
@@ -113,7 +113,23 @@ def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None 
     print(f"wrote {len(runs)} runs into the table of {write}")
 
 
-COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "summary": summary, "table": table}
+def gallery(runs: Annotated[list[Path], tyro.conf.Positional], write: Path) -> None:
+    """Show run folders on a Markdown page: a picture, the result, the certificate and the commands of each.
+
+    Args:
+        runs: Run folders, one for each model.
+        write: The page. Its entries of other models stay. The pictures go into images/gallery/ beside it.
+    """
+    from convert.gallery import write_gallery
+
+    write_gallery(runs, write)
+    print(f"wrote {len(runs)} runs into {write}")
+
+
+COMMANDS = {
+    "to-torch": to_torch, "to-flax": to_flax, "verify": verify, "summary": summary, "table": table,
+    "gallery": gallery,
+}  # fmt: skip
 
 
 def _use_compilation_cache() -> None:
