@@ -14,7 +14,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import torch
 from PIL import Image
 
 import torch_models.dream
@@ -65,7 +64,7 @@ class _Dreams:
     """Compares the dreams of a model with those of its twin, in one dtype."""
 
     def __init__(
-        self, flax_model: Any, torch_model: torch.nn.Module, name: str, settings: DreamSettings,
+        self, flax_model: Any, torch_model: Any, name: str, settings: DreamSettings,
         dtype: str, seed: int,
     ):  # fmt: skip
         self.dtype, self.settings, self.tolerance = dtype, settings, TOLERANCES[dtype].dream

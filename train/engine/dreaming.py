@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from PIL import Image
-from sklearn.datasets import load_sample_image
 
 from flax_models import layers as nn
 from flax_models.dream import DeepDream
@@ -158,6 +157,8 @@ def read_picture(file: Path | None) -> np.ndarray:
     Errors: ValueError for a file that is not there or that is no image.
     """
     if file is None:
+        from sklearn.datasets import load_sample_image
+
         return load_sample_image(PHOTOGRAPH)
     if not file.is_file():
         raise ValueError(f"there is no file {file}")

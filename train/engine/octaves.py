@@ -107,5 +107,5 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (image.shape[1], image.shape[0]) == size:
         return image.astype(np.float32)
     channels = np.moveaxis(image.astype(np.float32), -1, 0)
-    resized = [Image.fromarray(channel).resize(size, SCALING) for channel in channels]
+    resized = [np.asarray(Image.fromarray(channel).resize(size, SCALING)) for channel in channels]
     return np.clip(np.stack(resized, -1), 0, 1)
