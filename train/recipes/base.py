@@ -43,10 +43,14 @@ class ImageSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """The arguments of `Run.answer`. required: the argument that must be given."""
+    """The arguments of `Run.answer`.
+
+    required: the argument that must be given. example: a value of it for the task's embedded data set.
+    """
 
     arguments: tuple[str, ...]
     required: str | None = None
+    example: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

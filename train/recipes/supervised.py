@@ -71,7 +71,7 @@ class LanguageRecipe(Recipe):
     task: ClassVar[str] = "language"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
-    question: ClassVar[Question] = Question(("context", "top"), required="context")
+    question: ClassVar[Question] = Question(("context", "top"), required="context", example="so gazed")
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     loss: Literal["cross_entropy"] = "cross_entropy"
@@ -91,7 +91,9 @@ class TagRecipe(Recipe):
     task: ClassVar[str] = "tag"
     kinds: ClassVar[tuple[str, ...]] = ("tagged",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
-    question: ClassVar[Question] = Question(("sentence",), required="sentence")
+    question: ClassVar[Question] = Question(
+        ("sentence",), required="sentence", example="Everybody ate the apple"
+    )
 
     optimizer: Optimizer = SGD(lr=1e-2)
     """torch's optimizer."""
