@@ -133,7 +133,8 @@ def _read(path: Path, digest: str, say: Callable[[str], None]) -> Arrays | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy does not close the file of a path that it cannot read.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         say(f"{path} is damaged ({type(error).__name__}) and is computed again")
