@@ -52,6 +52,7 @@ class Twin:
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
     tests. large: the certificate of the full-size model takes its training steps with the small variant.
+    kept: the options that this small variant takes over from the full-size model.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
@@ -59,6 +60,11 @@ class Twin:
     exported: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
     large: bool = False
+    kept: tuple[str, ...] = ()
+
+    def small(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of the small variant of a model with these options."""
+        return {**self.tiny, **{name: options[name] for name in self.kept if name in options}}
 
 
 def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
@@ -141,6 +147,9 @@ TWINS: dict[str, Twin] = {
     "resnet34": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet_cifar": _classifier(_COLOUR, tiny=_WIDTH),
+    "transfer": _classifier(
+        _PHOTO, tiny={"width": 8, "hidden_features": 16}, large=True, kept=("trunks", "trained")
+    ),
     "lstm_regressor": _FORECASTER,
     "rnn_regressor": _FORECASTER,
     "gru_regressor": _FORECASTER,

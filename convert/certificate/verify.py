@@ -72,8 +72,8 @@ def verify(
     twin = find_twin(model, recipe.options)
     subject = Subject(recipe, random_values(recipe, seed) if values is None else values, optimizers)
     stepped = subject
-    if twin.large and dict(recipe.options) != dict(twin.tiny):
-        small = dataclasses.replace(recipe, options=dict(twin.tiny))
+    if twin.large and dict(recipe.options) != twin.small(recipe.options):
+        small = dataclasses.replace(recipe, options=twin.small(recipe.options))
         stepped = Subject(small, random_values(small, seed))
 
     def verifier(dtype: str) -> _Verifier:

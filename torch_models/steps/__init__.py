@@ -18,5 +18,6 @@ REFERENCE_STEPS = {
     "regress": SupervisedStep,
     "sequence": SupervisedStep,
     "language": ClassifyStep,
+    "transfer": ClassifyStep,
     "tag": TagStep,
 }

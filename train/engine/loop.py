@@ -21,9 +21,11 @@ from train.engine.checkpoints import Checkpoints
 from train.engine.evaluation.split import SplitEvaluator
 from train.engine.interrupts import Interrupt
 from train.engine.metrics import MetricsLog, is_metric, metric_names
+from train.engine.precompute import precompute
 from train.engine.progress import Reporter, Stopwatch, duration, print_card
-from train.engine.run_folders import write_json
+from train.engine.run_folders import saved_steps, write_json
 from train.engine.steps import fast_steps_per_call, jit_steps
+from train.engine.trained import load_first_weights
 from train.plotting.animations import save_animations
 from train.plotting.curves import save_curves
 from train.recipes import RECIPES, Recipe, load_recipe_data
@@ -52,16 +54,16 @@ def train(
     data = load_recipe_data(recipe, data_dir, data)
     user_class = model if isinstance(model, type) else None
     instance: Any = None if user_class else model
+    is_new = not saved_steps(workdir)
     if instance is None:
         recipe = fit_options(recipe, data.meta, user_class)
+        if is_new:
+            recipe.require_first_weights()
         instance = build_model(recipe, user_class)
-    feed = make_feed(
-        data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
-        take=recipe.take, streaming=recipe.streaming, workers=recipe.workers,
-    )  # fmt: skip
+    feed = _feed_of(recipe, data)
     cadence = Cadence.of(recipe, feed)
+    report = load_first_weights(recipe, instance) if is_new else []
     task = build_task(replace(recipe, steps=cadence.total), instance)
-    max_steps_per_call = recipe.steps_per_call or fast_steps_per_call(instance)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
         state, faults = checkpoints.restore(jax.eval_shape(task.initial_state), delete_damaged=True)
@@ -75,8 +77,21 @@ def train(
         write_json(workdir / "data.json", data.meta)
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
-            for fault in faults:
-                reporter.say(fault)
+            for line in (*faults, *report):
+                reporter.say(line)
+            computed = None
+            if int(state.step) < cadence.total:
+                found = precompute(
+                    task, state, data, workdir, reporter.say, lambda: interrupt.received is not None
+                )
+                if found is None:
+                    reporter.say(f"{interrupt.received}: stopped; run the same command again to continue")
+                    return recipe
+                data, computed = found
+            if computed is not None:
+                feed = _feed_of(recipe, data)
+                cadence = Cadence.of(recipe, feed)
+            max_steps_per_call = recipe.steps_per_call or fast_steps_per_call(instance, without=computed)
             loop = Loop(task, data, feed, cadence, max_steps_per_call, workdir, checkpoints, reporter)
             try:
                 state = loop.run(state, interrupt)
@@ -90,6 +105,13 @@ def train(
                 "run the same command again to continue"
             )
     return recipe
+
+
+def _feed_of(recipe: Recipe, data: Data) -> Feed:
+    return make_feed(
+        data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
+        take=recipe.take, streaming=recipe.streaming, workers=recipe.workers,
+    )  # fmt: skip
 
 
 class Loop:

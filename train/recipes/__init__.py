@@ -11,11 +11,12 @@ from train.recipes.supervised import (
     RegressRecipe,
     SequenceRecipe,
     TagRecipe,
+    TransferRecipe,
 )
 
 __all__ = [
     "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "ClassifyRecipe", "CycleGANRecipe",
     "GANRecipe", "ImageRecipe", "LanguageRecipe", "Question", "Recipe", "RegressRecipe", "SequenceRecipe",
-    "TagRecipe", "data_kind", "find_recipe", "image_shape", "load_recipe_data", "make_recipe",
-    "recipe_from_json", "upgrade",
+    "TagRecipe", "TransferRecipe", "data_kind", "find_recipe", "image_shape", "load_recipe_data",
+    "make_recipe", "recipe_from_json", "upgrade",
 ]  # fmt: skip

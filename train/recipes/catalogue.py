@@ -17,6 +17,7 @@ from train.recipes.supervised import (
     RegressRecipe,
     SequenceRecipe,
     TagRecipe,
+    TransferRecipe,
 )
 
 CENTRED = ("normalize:0.5:0.5",)  # [0, 1] -> [-1, 1]
@@ -160,6 +161,12 @@ _RECIPES = [
             "optimizer": Adam(lr=1e-2),
             "transforms": ("resize:40", "random_horizontal_flip", "random_crop:32", *CENTRED),
         },
+    ),
+    # Transfer learning
+    TransferRecipe(
+        model="transfer", dataset="photos", batch_size=4, epochs=2, transforms=CENTRED,
+        test_transforms=CENTRED, expect="distinguishes the two photographs, in minutes on two cores",
+        overrides={"cats_vs_dogs": {"image_size": 224, "image_fit": "crop"}},
     ),
     # Sequences. For ngram_lm and lstm_tagger log_every is one epoch: each line of metrics.jsonl is its mean.
     *(_forecaster(f"{cell}_regressor") for cell in ("lstm", "rnn", "gru")),

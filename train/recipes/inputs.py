@@ -55,7 +55,10 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
     if data is None:
         if recipe.dataset == ARRAYS:
             raise ValueError("this run trains on the user's arrays: give them as data=...")
-        data = load_data(recipe.dataset, data_dir, kind=data_kind(recipe), shape=image_shape(recipe))
+        data = load_data(
+            recipe.dataset, data_dir, kind=data_kind(recipe), shape=image_shape(recipe),
+            fit=recipe.image_settings.fit,
+        )  # fmt: skip
     if not recipe.preprocess:
         return data
     if not isinstance(data.train, dict) or not (data.test is None or isinstance(data.test, dict)):

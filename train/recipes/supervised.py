@@ -1,10 +1,14 @@
 """The recipes of the tasks that learn from examples with targets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from train.optim import SGD, Optimizer
-from train.recipes.base import Capability, ImageRecipe, Question, Recipe
+from train.optim import SGD, Adam, Optimizer
+from train.recipes.base import Capability, FirstWeights, ImageRecipe, Question, Recipe
+
+# The defaults of those options of the model transfer that its recipe reads.
+TRANSFER_OPTIONS: Mapping[str, Any] = {"trunks": "resnet18", "trained": "all", "width": 64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,64 @@ class ClassifyRecipe(ImageRecipe):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe(ClassifyRecipe):
+    """Classification by a new head on trained trunks, which are trained further or frozen.
+
+    The model's options choose the trunks (`trunks`) and what is trained (`trained`: "all" or "head").
+    """
+
+    task: ClassVar[str] = "transfer"
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+
+    loss: Literal["cross_entropy"] = "cross_entropy"
+    """cross_entropy: on logits."""
+    optimizer: Optimizer = Adam(lr=1e-4)
+    """torch's optimizer."""
+    trunk_runs: tuple[str, ...] = ()
+    """Run folders that give the trunks their first weights, one per trunk, in the order of the trunks."""
+    cache_features: bool = True
+    """Compute the features of frozen trunks once, if no transform draws random numbers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._option("trained") not in ("all", "head"):
+            raise ValueError(f"the option trained is all or head, got {self._option('trained')!r}")
+        if len(self.trunk_runs) not in (0, len(self._trunks)):
+            raise ValueError(
+                f"trunk_runs names one run per trunk: the trunks are {', '.join(self._trunks)}, and "
+                f"{len(self.trunk_runs)} runs are given"
+            )
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"head" if self._option("trained") == "head" else "": self.optimizer}
+
+    @property
+    def first_weights(self) -> Mapping[str, FirstWeights]:
+        options = {"width": self._option("width"), "transform_input": False}
+        return {
+            f"trunks.{number}": FirstWeights(trunk, run, options)
+            for number, (trunk, run) in enumerate(zip(self._trunks, self.trunk_runs, strict=False))
+        }
+
+    def require_first_weights(self) -> None:
+        if "head" in self.optimizers and not self.trunk_runs:
+            names, width = " and ".join(self._trunks), self._option("width")
+            raise ValueError(
+                "frozen trunks need trained weights: give --trunk-runs RUN, one per trunk. RUN is a run of "
+                f"{names} of width {width} that python -m train.run has trained, or that "
+                "python -m convert to-flax has made from PyTorch weights"
+            )
+
+    @property
+    def _trunks(self) -> list[str]:
+        return str(self._option("trunks")).split("+")
+
+    def _option(self, name: str) -> Any:
+        return self.options.get(name, TRANSFER_OPTIONS[name])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from train.recipes import (
     RegressRecipe,
     SequenceRecipe,
     TagRecipe,
+    TransferRecipe,
     find_recipe,
     make_recipe,
     recipe_from_json,
@@ -42,6 +43,10 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"image_size": 0}, "image_size must be at least 1, got 0"),
         ({"transforms": ("random_crops:4",)}, "unknown transform 'random_crops': did you mean random_crop"),
         ({"test_transforms": ("pad:-1",)}, "transform 'pad:-1': '-1' is not a"),
+    ],
+    TransferRecipe: [
+        ({"options": {"trained": "trunk"}}, "the option trained is all or head, got 'trunk'"),
+        ({"trunk_runs": ("a", "b")}, "the trunks are resnet18, and 2 runs are given"),
     ],
     RegressRecipe: [],
     SequenceRecipe: [({"window": 0}, "window must be at least 1, got 0")],
