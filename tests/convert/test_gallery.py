@@ -10,6 +10,7 @@ from PIL import Image
 from convert.__main__ import main
 from convert.gallery import entry_of
 from convert.pages import BEGIN, END
+from tests.compilation import quicken
 from tests.conftest import tiny_recipe
 from train.engine.loop import train
 from train.engine.metrics import read_metrics
@@ -28,14 +29,17 @@ CERTIFICATE = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data_dir) -> Path:
-    """Runs of a regression, a classifier without a picture, a classifier with one, and a language model."""
+    """Runs of a regression, a classifier without a picture, and a language model."""
     folder = tmp_path_factory.mktemp("runs")
-    train(
-        tiny_recipe("linear_regression", batch_size=None, take=None), folder / "linear_regression", data_dir
-    )
-    mlp = tiny_recipe("fashion_mlp", steps=4, optimizer=SGD(lr=0.1))
-    train(mlp, folder / "mlp", data_dir)
-    train(tiny_recipe("ngram_lm", batch_size=1, take=None), folder / "ngram_lm", data_dir)
+    recipes = {
+        "linear_regression": tiny_recipe("linear_regression", batch_size=None, take=None),
+        "mlp": tiny_recipe("fashion_mlp", steps=4, optimizer=SGD(lr=0.1)),
+        "ngram_lm": tiny_recipe("ngram_lm", batch_size=1, take=None),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        for name, recipe in recipes.items():
+            train(recipe, folder / name, data_dir, quiet=True)
     return folder
 
 
@@ -83,7 +87,7 @@ def test_an_entry_has_result_certificate_and_commands(runs, mlp):
     assert entry.text.endswith(
         "```sh\n"
         "python -m train.run --model fashion_mlp --options hidden_features 16 --steps 4 --batch-size 16"
-        " --take 64 --log-every 2 --optimizer.lr 0.1 --optimizer.momentum 0 --workdir runs/mlp\n"
+        " --take 64 --log-every 2 --optimizer.lr 0.1 --optimizer.momentum 0.0 --workdir runs/mlp\n"
         "python -m train.evaluate runs/mlp\n"
         "python -m convert to-torch runs/mlp\n```\n"
     )
