@@ -1,5 +1,6 @@
 """Transfer across the bridge: frozen trunks, trunks from PyTorch files, an optimizer of the head alone."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from convert.runs import run_from_torch, run_to_torch
 from convert.twins import TWINS
 from convert.weights import ConversionError
 from tests.conftest import tiny_recipe
+from train.data.sources import Data
 from train.engine.loop import train
 from train.engine.runs import load_run
 
@@ -44,15 +46,18 @@ def test_the_small_variant_of_a_frozen_model_is_frozen():
 
 
 @pytest.fixture(scope="module")
-def frozen(tmp_path_factory, data_dir) -> Path:
+def frozen(tmp_path_factory) -> Path:
     """The folder of a run whose frozen trunk comes from a PyTorch file of 1000 classes."""
     folder = tmp_path_factory.mktemp("runs")
     torch.manual_seed(0)
-    torch.save(torch_models.MODELS["alexnet"](1000, width=8).state_dict(), folder / "alexnet.pth")
-    options = {"num_classes": 1000, "width": 8}
+    options = {"num_classes": 1000, "width": 8, "hidden_features": 16}
+    torch.save(torch_models.MODELS["alexnet"](**options).state_dict(), folder / "alexnet.pth")
     run_from_torch(folder / "alexnet.pth", "alexnet", folder / "trunk", options=options, say=str)
-    recipe = tiny_recipe("transfer", options=FROZEN, trunk_runs=(str(folder / "trunk"),), steps=4, take=16)
-    train(recipe, folder / "run", data_dir, quiet=True)
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (16, 64, 64, 3), np.uint8), rng.integers(0, 2, 16, np.int32)
+    data = Data({"image": images, "label": labels}, None, {"classes": ["a", "b"]})
+    recipe = tiny_recipe("transfer", options=FROZEN, trunk_runs=(str(folder / "trunk"),), dataset="arrays")
+    train(dataclasses.replace(recipe, steps=4, take=None), folder / "run", data=data, quiet=True)
     return folder / "run"
 
 
@@ -63,12 +68,13 @@ def test_a_trunk_comes_from_a_pytorch_file_of_any_number_of_classes(frozen):
     assert np.array_equal(weight.transpose(3, 2, 0, 1), given["features.3.weight"].numpy())
 
 
-@pytest.fixture
-def exported(frozen, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def exported(frozen) -> Path:
     """The export of that run."""
     empty = Certificate("transfer", {}, "", 0, 0, 0, {}, (), (), ())
-    monkeypatch.setattr("convert.runs.verify", lambda *args, **kwargs: empty)
-    run_to_torch(frozen, say=lambda line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convert.runs.verify", lambda *args, **kwargs: empty)
+        run_to_torch(frozen, say=lambda line: None)
     return frozen / "export"
 
 

@@ -11,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 
 from flax_models import layers as nn
 from flax_models.transfer import TRUNKS, Trunk
 from tests.compilation import quicken
 from tests.train.runs import states_are_equal
-from train.data.sources import Data
+from train.data.sources import Data, Source
 from train.engine.loop import train
 from train.engine.metrics import read_metrics
 from train.engine.precompute import FILE
 from train.engine.runs import load_run
-from train.recipes import RECIPES, Recipe, make_recipe
+from train.recipes import RECIPES, Recipe, load_recipe_data, make_recipe
 from train.recipes.inputs import ARRAYS
 from train.recipes.supervised import TRANSFER_OPTIONS
 from train.tasks import build_task
@@ -237,3 +238,16 @@ def test_cats_vs_dogs_has_the_settings_of_the_source():
     assert (recipe.image_size, recipe.image_fit, recipe.batch_size, recipe.epochs) == (224, "crop", 4, 2)
     assert recipe.transforms == recipe.test_transforms == ("normalize:0.5:0.5",)
     assert recipe.optimizer.lr == 1e-4
+
+
+def test_images_are_cropped_or_padded_where_the_recipe_says_so(tmp_path):
+    for number, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (6 + 4 * number, 6), "white").save(tmp_path / name / "image.png")
+    recipe: Any = dataclasses.replace(RECIPES["transfer"], dataset=f"folder:{tmp_path}", image_size=8)
+    for fit, whites in (("crop", (6 * 6, 8 * 6)), ("resize", (64, 64))):
+        data = load_recipe_data(dataclasses.replace(recipe, image_fit=fit), tmp_path)
+        assert isinstance(data.train, Source)
+        images = [data.train[number]["image"] for number in range(2)]
+        assert [int((image == 255).all(-1).sum()) for image in images] == list(whites)
+        assert all(image.shape == (8, 8, 3) for image in images)
