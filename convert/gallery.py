@@ -139,8 +139,9 @@ def commands_of(recipe: Recipe, workdir: Path) -> str:
     if {Capability.SAMPLE, Capability.TRANSLATE} & recipe.capabilities:
         commands.append(["python", "-m", "train.generate", folder])
     elif Capability.ANSWER in recipe.capabilities:
-        question = recipe.question
-        given = [f"--{question.required}", question.example] if question.required else []
+        given = [
+            word for name, value in recipe.question.example.items() for word in (f"--{name}", str(value))
+        ]
         commands.append(["python", "-m", "train.predict", folder, *given])
     else:
         commands.append(["python", "-m", "train.evaluate", folder])
@@ -158,12 +159,11 @@ def _as_given(recipe: Recipe, workdir: Path) -> Recipe:
 
 def _answer(recipe: Recipe, workdir: Path) -> str:
     """The answer to the example question as a Markdown table; "" if there is none."""
-    question = recipe.question
-    if not (question.required and question.example):
+    if not recipe.question.example:
         return ""
     try:
-        answer = load_run(workdir).answer(**{question.required: question.example})
-    except ValueError:  # the words of another data set
+        answer = load_run(workdir).answer(**recipe.question.example)
+    except ValueError:  # the words of another data set, or a data set that is not here
         return ""
     rows = [answer.columns, ["---"] * len(answer.columns), *answer.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

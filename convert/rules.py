@@ -198,6 +198,7 @@ RULES: dict[type[nnx.Module], Rule | Callable[[Any], Rule | None]] = {
     layers.RNN: _our_recurrent,
     layers.LSTM: _our_recurrent,
     layers.GRU: _our_recurrent,
+    layers.GRUCell: _same_names("bias_ih", "bias_hh", weight_ih=TRANSPOSED, weight_hh=TRANSPOSED),
     nnx.Linear: Rule(_KERNEL_BIAS),
     nnx.LinearGeneral: Rule(_KERNEL_BIAS),
     nnx.Conv: Rule({"kernel": TorchLeaf("weight", CONV), "bias": TorchLeaf("bias")}),

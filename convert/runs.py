@@ -65,7 +65,9 @@ def run_to_torch(workdir: Path, say: Callable[[str], object] = print) -> Certifi
         def write(name: str, child: str, flax_child: nnx.Module, torch_child: torch.nn.Module) -> None:
             for form in FORMATS.values():
                 path = form.write(torch_child, export / f"{name}{form.suffix}")
-                checked[path] = pool.submit(check_export, path, form, flax_child, twin.examples[child])
+                checked[path] = pool.submit(
+                    check_export, path, form, flax_child, twin.examples[child], twin.methods
+                )
 
         for child in twin.exported:
             flax_child, torch_child = child_of(run.model, child), child_of(torch_model, child)

@@ -16,7 +16,7 @@ from flax import nnx
 
 import torch_models
 from convert.certificate.calls import to_torch_input
-from convert.certificate.recording import record_flax_outputs, recorded_torch_outputs
+from convert.certificate.recording import recorded_torch_outputs, report_calls
 from convert.twins import child_of, find_twin
 from convert.weights import dotted, flat_variables
 from train.recipes import find_recipe
@@ -61,18 +61,16 @@ def summarise(model: str, options: dict[str, Any] | None = None) -> list[Row]:
 
 def _flax_shapes(module: nnx.Module, arrays: list[np.ndarray], batch_axis: int) -> dict[str, str]:
     """{dotted path of a layer: the shapes of its outputs} in the order of the calls."""
-    called: list[str] = []
+    shapes: dict[str, str] = {}
     graph, state = nnx.split(module)
 
-    def call(state: Any) -> dict[str, Any]:
+    def call(state: Any) -> None:
         model: Any = nnx.merge(graph, state)
-        layers = record_flax_outputs(model)
+        report_calls(model, lambda path, output: shapes.update({path: _shape(output, batch_axis)}))
         model(*map(jnp.asarray, arrays))
-        called[:] = layers
-        return dict(layers)
 
-    shapes = jax.eval_shape(call, state)
-    return {name: _shape(shapes[name], batch_axis) for name in called}
+    jax.eval_shape(call, state)
+    return shapes
 
 
 def _torch_shapes(module: torch.nn.Module, arrays: list[np.ndarray], batch_axis: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,20 +45,29 @@ class Example:
         return rng.uniform(low, high, size)
 
 
+class Method(NamedTuple):
+    """The arguments of an exported method: the first `inputs` inputs of the module, and then integers."""
+
+    inputs: int
+    integers: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class Twin:
     """What the certificate and the exports need to know about a model.
 
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
-    tests. large: the certificate of the full-size model takes its training steps with the small variant.
-    kept: the options that this small variant takes over from the full-size model.
+    tests. methods: {exported method of the whole model: its arguments}. large: the certificate of the
+    full-size model takes its training steps with the small variant. kept: the options that this small variant
+    takes over from the full-size model.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
     batch: Mapping[str, Example]
     exported: tuple[str, ...]
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Method] = field(default_factory=dict)
     large: bool = False
     kept: tuple[str, ...] = ()
 
@@ -116,6 +125,15 @@ _SENTENCES = {
     "lengths": Example((5,), 1, 7, elastic=(0,)),
 }
 
+_WRITING = {"greedy": Method(1, (9,)), "beam": Method(1, (3, 9))}
+_TEXTS = {
+    "source": Example((9,), 0, "source_size", elastic=(0,)),
+    "target": Example((6,), 0, "target_size", elastic=(0,)),
+}
+
+_LINES = {"image": Example((32, 36, 1), elastic=(1,)), "width": Example((), 4, 37)}
+_CAPTIONS = {"image": Example((32, 32, 3)), "caption": Example((6,), 0, "vocabulary_size", elastic=(0,))}
+
 _TRANSLATORS = ("generator_ab", "generator_ba")
 TWINS: dict[str, Twin] = {
     "linear_regression": _regression(Example((1,)), Example((1,))),
@@ -161,6 +179,27 @@ TWINS: dict[str, Twin] = {
         batch={**_SENTENCES, "tags": Example((5,), -1, "num_tags")},
         exported=("",),
         tiny={"word_features": 12, "character_features": 5, "character_hidden": 6, "hidden_features": 16},
+    ),
+    "seq2seq": Twin(
+        examples={"": tuple(_TEXTS.values())},
+        batch=_TEXTS,
+        exported=("",),
+        tiny={"source_size": 12, "target_size": 7, "embedding_features": 6, "hidden_features": 8},
+        methods=_WRITING,
+    ),
+    "ctc_reader": Twin(
+        examples={"": tuple(_LINES.values())},
+        batch={**_LINES, "label": Example((4,), 1, "num_symbols"), "length": Example((), 0, 5)},
+        exported=("",),
+        tiny={"width": 2, "hidden_features": 8},
+        methods={"greedy": Method(2), "beam": Method(2, (4,))},
+    ),
+    "captioner": Twin(
+        examples={"": tuple(_CAPTIONS.values())},
+        batch=_CAPTIONS,
+        exported=("",),
+        tiny={"vocabulary_size": 9, "width": 2, "regions": 2, "embedding_features": 6, "hidden_features": 8},
+        methods=_WRITING,
     ),
     "autoencoder": _autoencoder("latent_features", tiny={"hidden_features": 16}),
     "conv_autoencoder": _autoencoder(2, 2, "latent_features"),

@@ -16,6 +16,7 @@ from train.engine.run_folders import read_meta, read_recipe
 from train.recipes import Capability, Recipe
 
 PROG = "python -m train.predict"
+TEXT_COLUMNS = ("tag", "text", "true text")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,18 @@ class Flags:
     context: str | None = None
     """For a language model: the two words before, such as "so gazed"."""
     top: int | None = None
-    """For a language model: how many of the most probable words to show; 5 if not given."""
+    """How many of the most probable answers to show: words of a language model, texts of a writer; 5 if not
+    given."""
     sentence: str | None = None
     """For a tagger: the words to tag."""
+    text: str | None = None
+    """For a model that rewrites texts: the text, such as "4 mars 2021"."""
+    positions: tuple[int, ...] | None = None
+    """For a model that reads images: positions in the test split, such as 0 5 7."""
+    files: tuple[Path, ...] | None = None
+    """For a model that reads images: image files."""
+    data_dir: Path = Path("data")
+    """Folder of the data sets, for --positions."""
 
 
 def main(args: list[str]) -> None:
@@ -47,10 +57,10 @@ def main(args: list[str]) -> None:
     from train.engine.runs import load_run
 
     use_compilation_cache()
-    answer = load_run(flags.run).answer(**given)
+    answer = load_run(flags.run, data_dir=flags.data_dir).answer(**given)
     table = Table()
     for number, column in enumerate(answer.columns):
-        table.add_column(column, justify="right" if number and column != "tag" else "left")
+        table.add_column(column, justify="right" if number and column not in TEXT_COLUMNS else "left")
     for row in answer.rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
@@ -68,14 +78,9 @@ def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
     Errors: ValueError for a run that cannot answer, and for flags that the model does not take.
     """
     recipe.require_capability(Capability.ANSWER, flags.run)
-    given = {name: value for name, value in vars(flags).items() if name != "run" and value is not None}
-    possible, required = recipe.question.arguments, recipe.question.required
-    for name in sorted(given.keys() - set(possible)):
-        raise ValueError(
-            f"{recipe.model} does not take {_flag(name)}; it takes {', '.join(map(_flag, possible))}"
-        )
-    if required and required not in given:
-        raise ValueError(f"{recipe.model} needs the argument {_flag(required)}")
+    flag_values = {name: value for name, value in vars(flags).items() if name not in ("run", "data_dir")}
+    given = {name: value for name, value in flag_values.items() if value is not None}
+    recipe.question.check(given, recipe.model, _flag)
     return given
 
 

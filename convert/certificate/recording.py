@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from flax import nnx
+from jax.extend.core import get_opaque_trace_state
 
 from convert.weights import dotted
 
@@ -42,10 +43,17 @@ def _reporting(cls: type, method: str, path: str, report: Callable[[str, Any], N
 def record_flax_outputs(model: nnx.Module) -> dict[str, Any]:
     """A dict that calls of the model fill with {dotted path: output} of every module; the root is "".
 
-    model: is changed; clone or merge one for the purpose.
+    model: is changed; clone or merge one for the purpose. A module that is called inside lax.scan is left
+    out, because its outputs are values of the scan's body.
     """
     outputs: dict[str, Any] = {}
-    report_calls(model, outputs.__setitem__)
+    here = get_opaque_trace_state()
+
+    def report(path: str, output: Any) -> None:
+        if get_opaque_trace_state() == here:
+            outputs[path] = output
+
+    report_calls(model, report)
     return outputs
 
 

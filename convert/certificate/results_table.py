@@ -86,8 +86,8 @@ def row(workdir: Path) -> list[str]:
 
 
 def main_metric(record: Mapping[str, Any]) -> str:
-    """The most important metric of a run: the accuracy on the test split, or the losses."""
-    for name in ("test_accuracy", "accuracy", "test_perplexity", "perplexity", "test_loss"):
+    """The most important metric of a run: exact sequences or accuracy on the test split, or the losses."""
+    for name in ("test_exact", "test_accuracy", "accuracy", "test_perplexity", "perplexity", "test_loss"):
         if name in record:
             return f"{name.replace('_', ' ')} {record[name]:.4g}"
     losses = [name for name in record if name.endswith("loss")]

@@ -31,7 +31,7 @@ from flax_models.layers.linear import Linear, Maxout
 from flax_models.layers.norm import BatchNorm1d, BatchNorm2d, InstanceNorm2d
 from flax_models.layers.pad import ReflectionPad2d, ZeroPad2d
 from flax_models.layers.pool import AvgPool2d, LPPool2d, MaxPool2d
-from flax_models.layers.recurrent import GRU, LSTM, RNN
+from flax_models.layers.recurrent import GRU, LSTM, RNN, GRUCell
 from flax_models.layers.upsample import Upsample
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GroupNorm",
     "Hardtanh",
     "Identity",

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU with torch's gates, biases, arguments and shapes.
+"""RNN, LSTM, GRU and GRUCell with torch's gates, biases, arguments and shapes.
 
 Sequences have torch's layout: (L, N, features), (N, L, features) with batch_first, or (L, features) without a
 batch.
@@ -207,8 +207,52 @@ class GRU(_Recurrent):
     gates, states = 3, 1
 
     def _cell(self, from_input: jax.Array, from_hidden: jax.Array, state: Arrays) -> Arrays:
-        input_r, input_z, input_n = jnp.split(from_input, 3, axis=-1)
-        hidden_r, hidden_z, hidden_n = jnp.split(from_hidden, 3, axis=-1)
-        r, z = jax.nn.sigmoid(input_r + hidden_r), jax.nn.sigmoid(input_z + hidden_z)
-        n = jnp.tanh(input_n + r * hidden_n)
-        return ((1 - z) * n + z * state[0],)
+        return (_gru_step(from_input, from_hidden, state[0]),)
+
+
+class GRUCell(nnx.Module):
+    """One step of a GRU: (N, input_size) and the state (N, hidden_size) -> the next state (N, hidden_size).
+
+    weight_ih is (input_size, 3 * hidden_size), weight_hh (hidden_size, 3 * hidden_size), the transposes of
+    torch's. bias_ih and bias_hh are (3 * hidden_size,). All are initialised U(±1/sqrt(hidden_size)). The
+    state `hx` is zero by default. Without a batch there is no axis N.
+
+    Errors: ValueError for sizes that are not positive, and for input and states of the wrong shape.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True,
+        *, dtype: DTypeLike | None = None, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        if min(input_size, hidden_size) < 1:
+            raise ValueError(f"{input_size=} and {hidden_size=} must be positive")
+        self.input_size, self.hidden_size, self.bias, self.dtype = input_size, hidden_size, bias, dtype
+        init, width = fan_in_uniform(hidden_size), 3 * hidden_size
+        self.weight_ih = nnx.Param(init(rngs.params(), (input_size, width), param_dtype))
+        self.weight_hh = nnx.Param(init(rngs.params(), (hidden_size, width), param_dtype))
+        self.bias_ih = nnx.Param(init(rngs.params(), (width,), param_dtype)) if bias else None
+        self.bias_hh = nnx.Param(init(rngs.params(), (width,), param_dtype)) if bias else None
+
+    def __call__(self, x: jax.Array, hx: jax.Array | None = None) -> jax.Array:
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"GRUCell expects 1-D or 2-D input with {self.input_size} features last, got shape {x.shape}"
+            )
+        shape = (*x.shape[:-1], self.hidden_size)
+        if hx is not None and hx.shape != shape:
+            raise ValueError(f"GRUCell expects a state of {shape}, got {hx.shape}")
+        variables = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        leaves = [variable[...] for variable in variables if variable is not None]
+        state = jnp.zeros(shape, x.dtype) if hx is None else hx
+        x, state, weight_ih, weight_hh, *biases = promote_dtype((x, state, *leaves), dtype=self.dtype)
+        bias_ih, bias_hh = biases or (0, 0)
+        return _gru_step(x @ weight_ih + bias_ih, state @ weight_hh + bias_hh, state)
+
+
+def _gru_step(from_input: jax.Array, from_hidden: jax.Array, state: jax.Array) -> jax.Array:
+    """The next state (N, H), from the contributions (N, 3 H) of input and state to the gates."""
+    input_r, input_z, input_n = jnp.split(from_input, 3, axis=-1)
+    hidden_r, hidden_z, hidden_n = jnp.split(from_hidden, 3, axis=-1)
+    r, z = jax.nn.sigmoid(input_r + hidden_r), jax.nn.sigmoid(input_z + hidden_z)
+    n = jnp.tanh(input_n + r * hidden_n)
+    return (1 - z) * n + z * state

@@ -16,7 +16,7 @@ from train.recipes import RECIPES
 
 # Each class is exported once: lsgan's generator is gan's. The everyday tier exports one of each kind.
 CLASSES = {torch_models.MODELS[model]: model for model in sorted(TWINS, key=EVERYDAY.__contains__)}
-EVERYDAY_EXPORTS = {"lenet5", "lstm_tagger"}
+EVERYDAY_EXPORTS = {"lenet5", "lstm_tagger", "seq2seq"}
 EXPORTED = [
     pytest.param(model, marks=[] if model in EVERYDAY_EXPORTS else pytest.mark.heavy)
     for model in CLASSES.values()
@@ -92,8 +92,8 @@ def test_an_export_gives_what_the_flax_model_gives(model, form, pair_of, tmp_pat
     for child in TWINS[model].exported:
         module = child_of(theirs, child)
         path = FORMATS[form].write(module, tmp_path / f"{child or 'model'}{FORMATS[form].suffix}")
-        examples = find_twin(model, TWINS[model].tiny).examples[child]
-        error = check_export(path, FORMATS[form], child_of(ours, child), examples)
+        twin = find_twin(model, TWINS[model].tiny)
+        error = check_export(path, FORMATS[form], child_of(ours, child), twin.examples[child], twin.methods)
         assert error <= TOLERANCES["float32"].forward
         assert module.training, "exporting must leave the module as it was"
 

@@ -39,6 +39,7 @@ ARGUMENTS = {
     "ConvTranspose2d": [arguments(4, 6, (2, 3), groups=2), arguments(2, 3, 1, bias=False)],
     "Embedding": [arguments(5, 3)],
     "GRU": [arguments(2, 3), arguments(2, 3, 2, bidirectional=True)],
+    "GRUCell": [arguments(2, 3), arguments(2, 3, bias=False)],
     "GroupNorm": [arguments(2, 4)],
     "InstanceNorm2d": [arguments(3), arguments(3, affine=True, track_running_stats=True)],
     "LPPool2d": [arguments(2, 2)],

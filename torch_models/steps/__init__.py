@@ -8,6 +8,7 @@ these, and the benchmarks compare their times.
 from torch_models.steps.autoencode import AutoencodeStep
 from torch_models.steps.cyclegan import CycleGANStep
 from torch_models.steps.gan import GANStep
+from torch_models.steps.sequences import CaptionStep, ReadStep, RewriteStep
 from torch_models.steps.supervised import ClassifyStep, SupervisedStep, TagStep
 
 REFERENCE_STEPS = {
@@ -20,4 +21,7 @@ REFERENCE_STEPS = {
     "language": ClassifyStep,
     "transfer": ClassifyStep,
     "tag": TagStep,
+    "rewrite": RewriteStep,
+    "read": ReadStep,
+    "caption": CaptionStep,
 }

@@ -18,8 +18,12 @@ KINDS = {
     "series": "a raw time series",
     "forecast": "a time series split for forecasting",
     "text": "words",
+    "characters": "a text by characters",
     "tagged": "tagged sentences",
     "pair": "images of two domains",
+    "text_pairs": "pairs of texts",
+    "lines": "images of lines of symbols",
+    "captions": "images with captions",
 }
 """The kinds of data that a task can take, and what an error message calls them."""
 
@@ -42,8 +46,8 @@ class Dataset:
     slices for training and for testing, in TFDS's notation. shape: (height, width, channels) of an image in
     uint8; None if the images have different sizes. classes: the names of the classes. argument: the
     placeholder of the argument that a user writes after the name, as PATH in name:PATH. default: the argument
-    if the user gives none. sizes: the integers that the argument may be. embedded: the name of the embedded
-    set that replaces this one without network.
+    if the user gives none; "" if the set exists without one. sizes: the integers that the argument may be.
+    embedded: the name of the embedded set that replaces this one without network.
     """
 
     about: str
@@ -77,7 +81,8 @@ class ReadRequest:
     name: the set as the user writes it, such as "photos:96". argument: the part after the colon, or the row's
     default. kind: one of KINDS. data_dir: the folder that keeps data sets. shape: (H, W, C) of the images
     that the model takes; None if neither the set nor the caller gives one. fit: how images get that shape
-    (`images.fit_image`).
+    (`images.fit_image`). skip_unreadable: leave out files that are not readable images; otherwise they are
+    an error.
     """
 
     name: str
@@ -86,6 +91,7 @@ class ReadRequest:
     data_dir: Path
     shape: Shape | None
     fit: Fit
+    skip_unreadable: bool = False
 
 
 DIGITS = tuple("0123456789")
@@ -128,7 +134,7 @@ DATASETS: dict[str, Dataset] = {
         splits=("train[:90%]", "train[90%:]"),
     ),
     "folder": Dataset(
-        "folder:PATH, your own images: one folder per class, either in PATH or in PATH/train and PATH/test",
+        "folder:PATH, your own images: one folder per class, in PATH or in PATH/train and PATH/test (or val)",
         "image", reader="train.data.readers.folder:read_folder", argument="PATH",
     ),
     "csv": Dataset(
@@ -162,8 +168,12 @@ DATASETS: dict[str, Dataset] = {
         "the 113 trigrams of Shakespeare's second sonnet", "text", reader="train.data.readers.text:sonnet",
     ),
     "text": Dataset(
-        "text:PATH, your own text: white space separates the words",
-        "text", reader="train.data.readers.text:read_text", argument="PATH",
+        "text:PATH, your own text: words that white space separates, or characters",
+        "text", reader="train.data.readers.text:read_text", argument="PATH", also=("characters",),
+    ),
+    "python_docs": Dataset(
+        "the reference texts of Python's own help, by characters; 90 % train, 10 % test",
+        "characters", reader="train.data.readers.sequences.characters:python_docs",
     ),
     "tagged_sentences": Dataset(
         "two sentences with the part of speech of every word; a third one to test on",
@@ -188,6 +198,28 @@ DATASETS: dict[str, Dataset] = {
     "folders": Dataset(
         "folders:A,B, two folders of your own unpaired images, which may have subfolders train/ and test/",
         "pair", reader="train.data.readers.pairs:read_folders", argument="A,B",
+    ),
+    "dates": Dataset(
+        "days from 1969 to 2068 in 30 languages and several forms, and as ISO 8601; 20,000 train, 2,000 test",
+        "text_pairs", reader="train.data.readers.sequences.dates:dates",
+    ),
+    "digit_lines": Dataset(
+        "3 to 8 of the digits in a line, 32 pixels high and up to 192 wide; 6,000 train, 600 test",
+        "lines", reader="train.data.readers.sequences.digit_lines:digit_lines",
+    ),
+    "lines": Dataset(
+        "lines:FOLDER, your own images of lines, and labels.csv in the same folder: file,text",
+        "lines", reader="train.data.readers.sequences.lines:read_lines", argument="FOLDER",
+    ),
+    "captions": Dataset(
+        "one or two coloured digits on a photograph, 64x64; 8,000 train, 800 test; captions:FOLDER, your own "
+        "images, and captions.csv in the same folder: file,caption",
+        "captions", reader="train.data.readers.sequences.captions:captions", shape=(64, 64, 3),
+        argument="FOLDER", default="",
+    ),
+    "pairs": Dataset(
+        "pairs:FILE, your own pairs of texts: one per line, separated by a tab",
+        "text_pairs", reader="train.data.readers.sequences.text_pairs:read_pairs", argument="FILE",
     ),
 }  # fmt: skip
 

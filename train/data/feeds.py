@@ -19,14 +19,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.data.random_keys import ORDER, epoch_order, rng_key
-from train.data.sources import Arrays, Data, Generated, Source, read_source, split_size
+from train.data.sources import (
+    IN_MEMORY_LIMIT,
+    Arrays,
+    Data,
+    Generated,
+    Source,
+    read_source,
+    split_size,
+)
 
 if TYPE_CHECKING:
     from grain import DatasetIterator
 
 Batch = dict[str, jax.Array]
 
-IN_MEMORY_LIMIT = 1 << 30  # bytes of the largest source that is read into memory rather than streamed
 GENERATED_EPOCH = 100  # steps per epoch of generated data, which is unlimited
 
 

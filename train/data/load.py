@@ -11,12 +11,14 @@ from train.data.sources import Data
 
 
 def load_data(
-    name: str, data_dir: Path, *, kind: str, shape: Shape | None = None, fit: Fit = "resize"
-) -> Data:
+    name: str, data_dir: Path, *, kind: str, shape: Shape | None = None, fit: Fit = "resize",
+    skip_unreadable: bool = False,
+) -> Data:  # fmt: skip
     """The splits of a data set and its facts.
 
     kind: what the task takes, one of KINDS. shape: (H, W, C) of an image as the model takes it; None keeps
-    the shape of the set. fit: how images get that shape (`images.fit_image`).
+    the shape of the set. fit: how images get that shape (`images.fit_image`). skip_unreadable: leave out the
+    user's files that are not readable images, and list them in meta["skipped"].
     Labelled images are {"image": (N, H, W, C) uint8, "label": (N,) int32}, or a Source of such examples.
     Errors: ValueError for a set that is unknown, is of another kind, or cannot be read. The message says what
     to do, or which sets can be used.
@@ -28,10 +30,13 @@ def load_data(
             f"{name} holds {KINDS[dataset.kind]}, but the model takes {KINDS[kind]}; use {suited}"
         )
     module, function = dataset.reader.split(":")
-    request = ReadRequest(name, dataset_argument(name), kind, data_dir, shape or dataset.shape, fit)
+    request = ReadRequest(
+        name, dataset_argument(name), kind, data_dir, shape or dataset.shape, fit, skip_unreadable
+    )
     data: Data = getattr(importlib.import_module(module), function)(request)
     train, test = (_fit_split(split, request) for split in (data.train, data.test))
-    return data._replace(train=train, test=test)
+    reported = {name: _fit_split(split, request) for name, split in data.reported.items()}
+    return data._replace(train=train, test=test, reported=reported)
 
 
 def _fit_split(split: Any, request: ReadRequest) -> Any:

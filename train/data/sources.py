@@ -1,7 +1,7 @@
 """The types that hold data: arrays, a source of examples, or a function that generates examples."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +10,9 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 """Named arrays of one length, with one row per example."""
+
+IN_MEMORY_LIMIT = 1 << 30
+"""Bytes of the largest data that is read into memory; a larger Source is streamed."""
 
 
 class Source:
@@ -48,12 +51,25 @@ class Data(NamedTuple):
     meta: facts of the set, written as JSON into the run folder; labelled images have {"classes": [...]}.
     unaligned: the names of arrays whose rows do not correspond to the rows of the other arrays, such as the
     second domain of unpaired images. A feed shuffles them in a different order.
+    reported: {name: further test split}; a run only reports its metrics on them.
     """
 
     train: Arrays | Source | Generated
     test: Arrays | Source | None
     meta: dict[str, Any]
     unaligned: frozenset[str] = frozenset()
+    reported: Mapping[str, Arrays] = {}
+
+
+def check_memory(nbytes: int, what: str, advice: str) -> None:
+    """ValueError if data that must fit into memory takes more than IN_MEMORY_LIMIT bytes.
+
+    what: the data, in the plural. advice: what the user can do.
+    """
+    if nbytes > IN_MEMORY_LIMIT:
+        raise ValueError(
+            f"{what} take {nbytes:,} bytes; they must fit into memory, in {IN_MEMORY_LIMIT:,} bytes: {advice}"
+        )
 
 
 def read_source(source: Source, size: int) -> Arrays:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.data.feeds import Feed, make_feed
+from train.data.readers.image_files import name_some
 from train.data.sources import Data
 from train.engine.cadence import Cadence
 from train.engine.checkpoints import Checkpoints
@@ -77,6 +78,8 @@ def train(
         write_json(workdir / "data.json", data.meta)
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
+            if skipped := data.meta.get("skipped"):
+                reporter.say(f"skipped {len(skipped)}: {name_some(skipped)}")
             for line in (*faults, *report):
                 reporter.say(line)
             computed = None
@@ -134,6 +137,9 @@ class Loop:
         self._evaluation = None
         if task.evaluates and data.test is not None:
             self._evaluation = SplitEvaluator(task, data.test, feed.batch_size)
+        self._reported = [
+            SplitEvaluator(task, split, feed.batch_size, name) for name, split in data.reported.items()
+        ]
 
     def run(self, state: TrainState, interrupt: Interrupt) -> TrainState:
         """The state after the last step, or after an interrupt. It is saved in both cases."""
@@ -219,6 +225,8 @@ class Loop:
         if evaluation_due and self._evaluation is not None:
             with self.clock.paused():
                 record |= self._evaluation(state)
+                for evaluation in self._reported if self.finished else ():
+                    record |= evaluation(state)
         record |= self.task.derived(record)
         if self.finished and step < self.cadence.total:
             record["stopped"] = True

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-METRIC_SUFFIXES = ("loss", "accuracy", "perplexity")
+METRIC_SUFFIXES = ("loss", "accuracy", "perplexity", "exact", "error_rate")
 """The suffixes that mark a field as a metric."""
 
 

@@ -17,7 +17,7 @@ from train.data.sources import Data, as_data, name_arrays
 from train.engine.evaluation.classification import evaluate_classifier
 from train.engine.evaluation.frechet import evaluate_samples, evaluate_translations
 from train.engine.evaluation.report import Report
-from train.engine.evaluation.split import INFERENCE_BATCH_SIZE, evaluate_metrics
+from train.engine.evaluation.split import INFERENCE_BATCH_SIZE, evaluate_metrics, examples_at
 from train.engine.loop import train
 from train.engine.metrics import read_metrics
 from train.engine.run_folders import prepare_workdir, read_meta, with_options_of
@@ -108,12 +108,9 @@ class Run(TrainedRun):
         Errors: ValueError for a model that does not answer, and for a missing or unknown argument.
         """
         self.recipe.require_capability(Capability.ANSWER, self.workdir)
-        possible, required = self.recipe.question.arguments, self.recipe.question.required
-        for name in question:
-            if name not in possible:
-                raise ValueError(f"{self.recipe.model} does not take {name}; it takes {', '.join(possible)}")
-        if required and required not in question:
-            raise ValueError(f"{self.recipe.model} needs the argument {required}")
+        self.recipe.question.check(question, self.recipe.model)
+        if "positions" in question:
+            question["examples"] = examples_at(self.load_data(), question["positions"])
         assert isinstance(self.task, Answerer), "the recipe declares this capability"
         return self.task.answer(self.state, self.meta, **question)
 

@@ -25,14 +25,18 @@ def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
                     ax.text(column, row, int(count), ha="center", va="center", color=shade)
 
 
-def save_predictions(images: np.ndarray, titles: Sequence[tuple[str, bool]], path: Path) -> None:
+def save_predictions(
+    images: np.ndarray, titles: Sequence[tuple[str, bool]], path: Path, *, columns: int = 8,
+    cell: tuple[float, float] = (1.35, 1.55),
+) -> None:  # fmt: skip
     """Plots images (N, H, W, 1 or 3) uint8 with their titles.
 
     titles: (title, whether the prediction is correct) of each image; correct titles are green, others red.
+    columns: images per row, at most. cell: (width, height) in inches of an image with its title.
     """
-    columns = min(8, len(images))
+    columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    with figure(path, rows, columns, (1.35 * columns, 1.55 * rows)) as axes:
+    with figure(path, rows, columns, (cell[0] * columns, cell[1] * rows)) as axes:
         for ax in axes:
             ax.axis("off")
         for ax, image, (title, correct) in zip(axes, images, titles, strict=False):

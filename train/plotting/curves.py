@@ -6,10 +6,12 @@ from typing import Any
 
 from train.plotting.figures import figure
 
+FRACTIONS = ("accuracy", "exact", "error_rate")  # the ends of the names of metrics from 0 to 1
+
 
 def save_curves(records: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, title: str) -> None:
-    """Plots these metrics of the records over the steps, with the accuracies in a separate plot."""
-    groups = [[n for n in names if n.endswith("accuracy")], [n for n in names if not n.endswith("accuracy")]]
+    """Plots these metrics of the records over the steps, with the fractions in a separate plot."""
+    groups = [[n for n in names if n.endswith(FRACTIONS)], [n for n in names if not n.endswith(FRACTIONS)]]
     groups = [group for group in reversed(groups) if group]
     with figure(path, 1, len(groups), (7 * len(groups), 4)) as axes:
         for ax, group in zip(axes, groups, strict=True):

@@ -5,7 +5,7 @@ The command line is derived from these classes, so every field has a flag, a typ
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -35,13 +35,14 @@ class ImageSettings(NamedTuple):
 
     size: pixels per side of the images that are read; None keeps the shape of the model's default data set.
     fit: how images get that size. transforms, test_transforms: the names of the transforms of training and of
-    test images.
+    test images. skip_unreadable: leave out files that are not readable images.
     """
 
     size: int | None = None
     fit: Fit = "resize"
     transforms: tuple[str, ...] = ()
     test_transforms: tuple[str, ...] = ()
+    skip_unreadable: bool = False
 
 
 class FirstWeights(NamedTuple):
@@ -60,12 +61,27 @@ class FirstWeights(NamedTuple):
 class Question:
     """The arguments of `Run.answer`.
 
-    required: the argument that must be given. example: a value of it for the task's embedded data set.
+    required: the arguments of which exactly one must be given. `positions` are positions in the test split;
+    the task gets these examples too, as `examples`. example: arguments for the task's embedded data set.
     """
 
     arguments: tuple[str, ...]
-    required: str | None = None
-    example: str = ""
+    required: tuple[str, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, given: Collection[str], model: str, spell: Callable[[str], str] = str) -> None:
+        """ValueError for arguments that the model does not take, and without a required one.
+
+        spell: how the message writes an argument.
+        """
+        for name in sorted(set(given) - set(self.arguments)):
+            possible = ", ".join(map(spell, self.arguments))
+            raise ValueError(f"{model} does not take {spell(name)}; it takes {possible}")
+        chosen = [name for name in self.required if name in given]
+        if self.required and not chosen:
+            raise ValueError(f"{model} needs the argument {' or '.join(map(spell, self.required))}")
+        if len(chosen) > 1:
+            raise ValueError(f"{model} takes only one of {' and '.join(map(spell, chosen))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +244,8 @@ class ImageRecipe(Recipe):
     """Transforms of training images in [0, 1], in order, such as random_crop:32; see --list."""
     test_transforms: tuple[str, ...] = ()
     """Transforms of the images of the test split."""
+    skip_unreadable: bool = False
+    """Train without your files that are not readable images, and without empty folders, and name them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -237,4 +255,6 @@ class ImageRecipe(Recipe):
 
     @property
     def image_settings(self) -> ImageSettings:
-        return ImageSettings(self.image_size, self.image_fit, self.transforms, self.test_transforms)
+        return ImageSettings(
+            self.image_size, self.image_fit, self.transforms, self.test_transforms, self.skip_unreadable
+        )

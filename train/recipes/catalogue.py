@@ -12,9 +12,12 @@ from train.optim import SGD, Adam, Optimizer, RMSprop
 from train.recipes.base import Recipe
 from train.recipes.generative import AutoencodeRecipe, CycleGANRecipe, GANRecipe
 from train.recipes.supervised import (
+    CaptionRecipe,
     ClassifyRecipe,
     LanguageRecipe,
+    ReadRecipe,
     RegressRecipe,
+    RewriteRecipe,
     SequenceRecipe,
     TagRecipe,
     TransferRecipe,
@@ -178,6 +181,20 @@ _RECIPES = [
     TagRecipe(
         model="lstm_tagger", dataset="tagged_sentences", batch_size=1, shuffle=False, epochs=300, log_every=2,
         evaluate_every=60, optimizer=SGD(lr=1e-2), expect="the tags of a sentence that it was not trained on",
+    ),
+    # Sequences to sequences
+    RewriteRecipe(
+        model="seq2seq", dataset="dates", epochs=4, optimizer=Adam(lr=2e-3),
+        expect="99 % of the unseen dates exact, in 3 minutes",
+    ),
+    ReadRecipe(
+        model="ctc_reader", dataset="digit_lines", batch_size=16, epochs=4, optimizer=Adam(lr=2e-3),
+        expect="95 % of the unseen lines without an error, in 4 minutes",
+    ),
+    CaptionRecipe(
+        model="captioner", dataset="captions", options={"regions": 2}, batch_size=32, epochs=12,
+        optimizer=Adam(lr=1e-3), transforms=CENTRED, test_transforms=CENTRED,
+        expect="90 % of the unseen captions exact",
     ),
     # Autoencoders
     _autoencoder("autoencoder", 100, epochs=300, expect="a test loss of 47, in half a minute"),

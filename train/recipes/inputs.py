@@ -57,7 +57,7 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
             raise ValueError("this run trains on the user's arrays: give them as data=...")
         data = load_data(
             recipe.dataset, data_dir, kind=data_kind(recipe), shape=image_shape(recipe),
-            fit=recipe.image_settings.fit,
+            fit=recipe.image_settings.fit, skip_unreadable=recipe.image_settings.skip_unreadable,
         )  # fmt: skip
     if not recipe.preprocess:
         return data
@@ -66,6 +66,8 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
     if data.unaligned:
         raise ValueError(f"preprocess fits one array of numbers, and {recipe.dataset} contains two domains")
     name = "image" if "image" in data.train else "x"
+    if name not in data.train or data.reported:
+        raise ValueError(f"preprocess fits images or rows of numbers, and {recipe.dataset} contains neither")
     test = data.train if data.test is None else data.test
     fitted, fitted_test, _ = preprocess(recipe.preprocess, data.train[name], test[name])
     train = {**data.train, name: fitted}

@@ -133,7 +133,9 @@ class LanguageRecipe(Recipe):
     task: ClassVar[str] = "language"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
-    question: ClassVar[Question] = Question(("context", "top"), required="context", example="so gazed")
+    question: ClassVar[Question] = Question(
+        ("context", "top"), required=("context",), example={"context": "so gazed"}
+    )
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     loss: Literal["cross_entropy"] = "cross_entropy"
@@ -154,10 +156,67 @@ class TagRecipe(Recipe):
     kinds: ClassVar[tuple[str, ...]] = ("tagged",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
     question: ClassVar[Question] = Question(
-        ("sentence",), required="sentence", example="Everybody ate the apple"
+        ("sentence",), required=("sentence",), example={"sentence": "Everybody ate the apple"}
     )
 
     optimizer: Optimizer = SGD(lr=1e-2)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteRecipe(Recipe):
+    """Writing a text as another text: cross-entropy over its characters, and the fraction of exact texts."""
+
+    task: ClassVar[str] = "rewrite"
+    kinds: ClassVar[tuple[str, ...]] = ("text_pairs",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
+    question: ClassVar[Question] = Question(
+        ("text", "top"), required=("text",), example={"text": "4 mars 2021"}
+    )
+
+    optimizer: Optimizer = Adam(lr=1e-3)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRecipe(ImageRecipe):
+    """Reading the image of a line as its text: the CTC loss, and the fraction of lines without an error."""
+
+    task: ClassVar[str] = "read"
+    kinds: ClassVar[tuple[str, ...]] = ("lines",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
+    question: ClassVar[Question] = Question(
+        ("positions", "files", "top"), required=("positions", "files"), example={"positions": (0, 1, 2)}
+    )
+
+    optimizer: Optimizer = Adam(lr=1e-3)
+    """torch's optimizer."""
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"": self.optimizer}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionRecipe(ImageRecipe):
+    """Writing a caption for an image: cross-entropy over its words, and the fraction of exact captions."""
+
+    task: ClassVar[str] = "caption"
+    kinds: ClassVar[tuple[str, ...]] = ("captions",)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
+    question: ClassVar[Question] = Question(
+        ("positions", "files", "top"), required=("positions", "files"), example={"positions": (0, 1, 2)}
+    )
+
+    optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
     @property

@@ -18,7 +18,10 @@ from train.lookup import look_up
 from train.recipes import Recipe
 
 # Option of a model -> the entry of the data set's metadata whose length gives the option's value.
-SIZE_OPTIONS = {"num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags"}
+SIZE_OPTIONS = {
+    "num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags",
+    "source_size": "source_vocabulary", "target_size": "target_vocabulary", "num_symbols": "symbols",
+}  # fmt: skip
 
 
 def find_model(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU beside torch's: layers, directions, states, lengths, with and without a batch."""
+"""RNN, LSTM, GRU and GRUCell beside torch's: layers, directions, states, lengths, without a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +66,20 @@ def test_lengths_are_torchs_packed_sequences(kind, depth, batch_first, both_ways
         return call(lambda x, hx: layer(x, hx, lengths=jnp.asarray(lengths)), x, *hx)
 
     assert_pair_agrees(pair, *x, ours_call=with_lengths, theirs_call=packed, images=False, seed=seed)
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from([(), (1,), (3,)]),
+    st.booleans(),
+    seeds,
+)
+def test_a_cell_agrees(features, hidden, bias, batch, with_state, seed):
+    pair, rng = layer_pair("GRUCell", features, hidden, bias, seed=seed), np.random.default_rng(seed)
+    shapes = [(*batch, features), (*batch, hidden)][: 1 + with_state]
+    assert_pair_agrees(pair, *(rng.normal(size=shape) for shape in shapes), images=False, seed=seed)
 
 
 @names

@@ -89,6 +89,8 @@ REFUSED = [  # name, arguments, input shape in our layout
     ("LSTM", (3, 2, 2), {"dropout": 1.5}, (4, 2, 3)),
     ("GRU", (3, 2), {}, (1, 4, 2, 3)),
     ("GRU", (3, 2), {}, (0, 2, 3)),
+    ("GRUCell", (3, 2), {}, (2, 4)),
+    ("GRUCell", (3, 2), {}, (4, 2, 3)),
     ("GELU", ("erf",), {}, (2, 3)),
     ("Hardtanh", (1.0, 1.0), {}, (2, 3)),
     ("PReLU", (3,), {}, IMAGES),
@@ -112,6 +114,8 @@ def test_refuses_wrong_states_and_lengths():
     for hx in ((h,), (h, h[0]), (h, jnp.ones((1, 3, 2)))):
         with pytest.raises(ValueError, match="state"):
             layer(x, hx)
+    with pytest.raises(ValueError, match=r"state of \(2, 2\), got \(2, 3\)"):
+        build("GRUCell", 3, 2, param_dtype=jnp.float32)(x[0], jnp.ones((2, 3)))
     for lengths in (jnp.array([1, 2, 3]), jnp.array(3)):
         with pytest.raises(ValueError, match="lengths"):
             layer(x, lengths=lengths)
@@ -130,8 +134,9 @@ EXAMPLES = {  # every public layer once: arguments, input shape
     "BatchNorm1d": ((4,), (3, 4)), "BatchNorm2d": ((4,), IMAGES), "Conv2d": ((4, 3, 2), IMAGES),
     "ConvTranspose2d": ((4, 3, 2), IMAGES), "Dropout": ((), IMAGES), "Dropout2d": ((), IMAGES),
     "ELU": ((), IMAGES), "Embedding": ((5, 4), None), "Flatten": ((), IMAGES), "GELU": ((), IMAGES),
-    "GRU": ((4, 3), SEQUENCE), "GroupNorm": ((2, 4), IMAGES), "Hardtanh": ((), IMAGES),
-    "Identity": ((), IMAGES), "InstanceNorm2d": ((4,), IMAGES), "LPPool2d": ((2, 2), IMAGES),
+    "GRU": ((4, 3), SEQUENCE), "GRUCell": ((4, 3), (2, 4)),
+    "GroupNorm": ((2, 4), IMAGES), "Hardtanh": ((), IMAGES), "Identity": ((), IMAGES),
+    "InstanceNorm2d": ((4,), IMAGES), "LPPool2d": ((2, 2), IMAGES),
     "LSTM": ((4, 3, 2), SEQUENCE), "LayerNorm": ((4,), IMAGES), "LeakyReLU": ((), IMAGES),
     "Linear": ((4, 3), IMAGES), "LogSoftmax": ((1,), IMAGES), "MaxPool2d": ((2,), IMAGES),
     "Maxout": ((4, 3, 2), IMAGES), "PReLU": ((), IMAGES), "RNN": ((4, 3), SEQUENCE), "ReLU": ((), IMAGES),

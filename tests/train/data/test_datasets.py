@@ -93,7 +93,7 @@ def test_a_set_of_another_kind_is_an_error_that_names_the_suited_sets(tmp_path, 
 
 
 def test_digits_are_scikit_learns(data_dir):
-    train, test, meta, _ = load("digits", data_dir)
+    train, test, meta, *_ = load("digits", data_dir)
     assert train["image"].shape == (1500, 28, 28, 1) and train["image"].dtype == np.uint8
     assert test["image"].shape == (297, 28, 28, 1) and test["label"].dtype == np.int32
     assert np.bincount(train["label"]).min() > 140 and set(test["label"]) == set(range(10))
@@ -196,7 +196,7 @@ def cats_dir(tmp_path_factory):
 
 
 def test_photographs_of_all_sizes_are_decoded_on_access(cats_dir):
-    train, test, meta, _ = load("cats_vs_dogs", cats_dir, shape=(24, 24, 3))
+    train, test, meta, *_ = load("cats_vs_dogs", cats_dir, shape=(24, 24, 3))
     assert (len(train), len(test)) == (18, 2) and meta == {"classes": ["cat", "dog"]}
     assert isinstance(train, ImageSource) and train.nbytes == 18 * (24 * 24 * 3 + 4)
     for index, example in enumerate([*(train[i] for i in range(18)), test[0], test[1]]):

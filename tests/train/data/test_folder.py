@@ -1,8 +1,10 @@
 """The data set `folder:PATH`: the user's own images, and the errors for folders that cannot be read."""
 
 import io
+import json
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ def animals(tmp_path):
 
 
 def test_every_tenth_file_of_a_class_is_to_test(animals):
-    train, test, meta, _ = load(animals)
+    train, test, meta, *_ = load(animals)
     assert meta == {"classes": ["cat", "dog"]}
     seen = [[(int(e["image"][0, 0, 0]), int(e["label"])) for e in map(s.__getitem__, range(len(s)))]
             for s in (train, test)]  # fmt: skip
@@ -57,12 +59,23 @@ def test_folders_train_and_test_are_the_splits(tmp_path):
     for split, names in (("train", "abc"), ("test", "ac")):
         for name in names:
             save(tmp_path / split / name / "1.png")
-    train, test, meta, _ = load(tmp_path)
+    train, test, meta, *_ = load(tmp_path)
     assert meta == {"classes": ["a", "b", "c"]} and len(train) == 3
     assert [int(test[i]["label"]) for i in range(len(test))] == [0, 2]
     save(tmp_path / "test" / "d" / "1.png")
     with pytest.raises(ValueError, match=r"test has classes that are not in .*train: d"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_the_test_split_may_be_called_validation(tmp_path, name):
+    for split, count in (("train", 3), (name, 2)):
+        for number in range(count):
+            save(tmp_path / split / "a" / f"{number}.png")
+    train, test, meta, *_ = load(tmp_path)
+    assert (len(train), len(test)) == (3, 2) and meta == {"classes": ["a"]}
+    save(tmp_path / "test" / "a" / "1.png")
+    assert len(load(tmp_path).test) == 1
 
 
 def test_a_class_of_few_images_has_no_test_split(tmp_path):
@@ -84,11 +97,12 @@ def test_a_source_can_be_pickled_for_worker_processes(animals):
 
 
 def test_hidden_files_and_notes_are_skipped(animals):
-    for name in (".DS_Store", "notes.txt", "README.md", "labels.csv"):
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt", "README.md", "labels.csv"):
         (animals / "cat" / name).write_text("not an image")
         (animals / name).write_text("not an image")
     (animals / ".cache").mkdir()
-    train, test, meta, _ = load(animals)
+    (animals / "__MACOSX").mkdir()
+    train, test, meta, *_ = load(animals)
     assert len(train) + len(test) == 22 and meta == {"classes": ["cat", "dog"]}
 
 
@@ -105,7 +119,25 @@ def test_broken_files_are_named_and_counted(animals):
         (animals / "dog" / f"x{number}.bin").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"7 of 29 files.*x2\.bin.* and 2 more") as error:
         load(animals)
-    assert "x3.bin" not in str(error.value)
+    assert "x3.bin" not in str(error.value) and "--skip-unreadable" in str(error.value)
+
+
+def test_unreadable_files_and_empty_folders_are_left_out_if_asked(animals):
+    (animals / "cat" / "00.png").write_bytes(b"not an image")
+    (animals / "empty").mkdir()
+    (animals / "broken").mkdir()
+    (animals / "broken" / "1.png").touch()
+    with pytest.raises(ValueError, match=r"there are no images in .*empty: --skip-unreadable"):
+        load(animals)
+    train, test, meta, *_ = load(animals, skip_unreadable=True)
+    assert (len(train), len(test)) == (19, 2) and meta["classes"] == ["cat", "dog"]
+    assert [Path(line.split(" (")[0]).name for line in meta["skipped"]] == ["empty", "1.png", "00.png"]
+    assert json.loads(json.dumps(meta)) == meta
+    for file in animals.glob("*/*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"23 of 23 files cannot be read") as error:
+        load(animals, skip_unreadable=True)
+    assert "--skip" not in str(error.value)
 
 
 def test_images_of_sixteen_bits_are_refused_and_not_clipped(animals):
@@ -121,8 +153,9 @@ def test_images_of_sixteen_bits_are_refused_and_not_clipped(animals):
         (["1.png"], "has no folders"),
         (["a/1.png", "2.png"], r"2\.png is in no class"),
         (["a/1.png", "a/b/2.png"], "b is a folder in a class's folder"),
-        (["train/a/1.png", "val/a/2.png"], "a is a folder in a class's folder"),
-        (["a/1.png", "b/notes.txt"], "b has no images"),
+        (["train/a/1.png", "dev/a/2.png"], r"PATH/train/CLASS/ .*test may be called val, valid, validation"),
+        (["a/1.png", "b/notes.txt"], "there are no images in .*b: --skip-unreadable trains without"),
+        (["a/notes.txt", "b/notes.txt"], "there are no images in .*a, .*b: images are expected in"),
     ],
 )
 def test_a_folder_of_another_layout_says_what_is_expected(tmp_path, files, message):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.jax_only
 
 
 def load(name, kind="table") -> Any:
-    train, test, meta, _ = load_data(name, Path("unused"), kind=kind)
+    train, test, meta, *_ = load_data(name, Path("unused"), kind=kind)
     assert test is None and json.loads(json.dumps(meta)) == meta
     return train, meta
 

@@ -20,7 +20,7 @@ def load(name: str, folder: Any, **options: Any) -> Any:
 
 
 def test_digits_and_photographs_are_two_domains(data_dir):
-    train_split, test_split, meta, unaligned = load("digits_to_photos", data_dir)
+    train_split, test_split, meta, unaligned, _ = load("digits_to_photos", data_dir)
     assert meta == {"domains": ["digits", "digits_on_photos"]} and unaligned == {"b"}
     for split, count, distinct in ((train_split, 6000, 1500), (test_split, 1188, 297)):
         assert split["a"].shape == split["b"].shape == (count, 32, 32, 3) and split["a"].dtype == np.uint8
@@ -33,7 +33,7 @@ def test_digits_and_photographs_are_two_domains(data_dir):
 
 
 def test_no_image_is_in_grey_and_in_colour(data_dir):
-    train_split, test_split, meta, unaligned = load("grey_to_colour", data_dir)
+    train_split, test_split, meta, unaligned, _ = load("grey_to_colour", data_dir)
     assert meta == {"domains": ["grey", "colour"]} and unaligned == {"b"}
     assert train_split["a"].shape == train_split["b"].shape == (3000, 32, 32, 3)
     assert test_split["a"].shape == (594, 32, 32, 3) and test_split["a"].dtype == np.uint8
@@ -46,7 +46,7 @@ def test_no_image_is_in_grey_and_in_colour(data_dir):
 
 
 def test_two_photographs_are_two_domains(data_dir):
-    train_split, test_split, meta, unaligned = load("photo_patches", data_dir)
+    train_split, test_split, meta, unaligned, _ = load("photo_patches", data_dir)
     assert meta == {"domains": ["china", "flower"]} and unaligned == {"b"}
     assert train_split["a"].shape == train_split["b"].shape == (1000, 32, 32, 3)
     assert test_split["a"].shape == (200, 32, 32, 3)
@@ -98,12 +98,12 @@ def folders(tmp_path):
     return tmp_path
 
 
-def load_folders(*names, shape=(32, 32, 3)):
-    return load(f"folders:{','.join(map(str, names))}", "nowhere", shape=shape)
+def load_folders(*names, shape=(32, 32, 3), **options):
+    return load(f"folders:{','.join(map(str, names))}", "nowhere", shape=shape, **options)
 
 
 def test_two_folders_are_two_domains(folders):
-    train_split, test_split, meta, unaligned = load_folders(folders / "horses", folders / "zebras")
+    train_split, test_split, meta, unaligned, _ = load_folders(folders / "horses", folders / "zebras")
     assert meta == {"domains": ["horses", "zebras"]} and unaligned == {"b"}
     assert train_split["a"].shape == train_split["b"].shape == (18, 32, 32, 3)
     horses = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
@@ -116,7 +116,7 @@ def test_two_folders_are_two_domains(folders):
 def test_folders_train_and_test_are_the_splits_and_few_images_have_no_test_split(tmp_path):
     for domain in ("a", "b"):
         paint(tmp_path / domain / "train" / "1.png", 1)
-        paint(tmp_path / domain / "test" / "2.png", 2)
+        paint(tmp_path / domain / ("test" if domain == "a" else "val") / "2.png", 2)
         paint(tmp_path / f"few_{domain}" / "3.png", 3)
     train_split, test_split, *_ = load_folders(tmp_path / "a", tmp_path / "b")
     assert [split["b"][0, 0, 0, 0] for split in (train_split, test_split)] == [1, 2]
@@ -134,10 +134,16 @@ def test_folders_that_cannot_be_read_say_why(folders):
     (folders / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty has no images"):
         load_folders(horses, folders / "empty")
-    with pytest.raises(ValueError, match=r"take 1,\d+,\d+,\d+ bytes at 3200x3200.*smaller --image-size"):
+    with pytest.raises(ValueError, match=r"at 3200x3200 take 1,\d+,\d+,\d+ bytes.*smaller --image-size"):
         load_folders(horses, zebras, shape=(3200, 3200, 3))
     (zebras / "broken.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"1 of 33 files cannot be read .*broken\.png"):
         load_folders(horses, zebras)
+    train, _, meta, *_ = load_folders(horses, zebras, skip_unreadable=True)
+    assert len(train["b"]) == 18 and "broken.png" in meta["skipped"][0]
+    for file in zebras.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match="zebras has no readable images to train on"):
+        load_folders(horses, zebras, skip_unreadable=True)
     with pytest.raises(ValueError, match="folders needs its A,B: write folders:A,B"):
         find_dataset("folders")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.jax_only
 
 
 def test_airline_passengers_are_scaled_by_their_range_and_split_in_time():
-    train, test, meta, _ = load("airline_passengers", "forecast")
+    train, test, meta, *_ = load("airline_passengers", "forecast")
     assert meta["columns"] == ["passengers"] and meta["scale"] == 622 - 104
     assert meta["series"][:3] == [112, 118, 132] and len(meta["series"]) == 144
     assert train["series"].shape == (1, 101) and train["series"].dtype == np.float32  # 99 windows of 142
@@ -22,7 +22,7 @@ def test_airline_passengers_are_scaled_by_their_range_and_split_in_time():
 
 
 def test_the_sonnet_is_all_of_its_trigrams_in_order():
-    train, test, meta, _ = load("sonnet", "text")
+    train, test, meta, *_ = load("sonnet", "text")
     assert test is None and train["x"].shape == (113, 2) and train["y"].shape == (113,)
     words = np.array(meta["vocabulary"])
     assert len(words) == len(set(words)) == 97 == RECIPES["ngram_lm"].log_every - 16
@@ -33,7 +33,7 @@ def test_the_sonnet_is_all_of_its_trigrams_in_order():
 
 
 def test_tagged_sentences_are_padded():
-    train, test, meta, _ = load("tagged_sentences", "tagged")
+    train, test, meta, *_ = load("tagged_sentences", "tagged")
     assert meta["tags"] == ["DET", "NN", "V"]
     assert meta["vocabulary"] == ["the", "dog", "ate", "apple", "everybody", "read", "that", "book"]
     assert train["words"].tolist() == [[0, 1, 2, 0, 3], [4, 5, 6, 7, 8]]  # 8: no word
@@ -102,6 +102,6 @@ def test_another_kind_of_data_is_refused():
 def test_a_series_of_ones_own(tmp_path):
     file = tmp_path / "sales.csv"
     file.write_text("day,sales\n" + "".join(f"d{n},{n * n}\n" for n in range(12)))
-    train, test, meta, _ = load(f"csv:{file}", "forecast")
+    train, test, meta, *_ = load(f"csv:{file}", "forecast")
     assert meta["columns"] == ["sales"] and meta["scale"] == 121 and meta["held"] == 9
     assert train["series"].shape == (1, 9) and test["series"][0, -1] == 1

@@ -117,7 +117,7 @@ def test_a_class_declares_what_its_task_is(cls):
     assert cls.kinds and set(cls.kinds) <= KINDS.keys()
     assert cls.losses and cls.capabilities <= set(Capability)
     assert bool(cls.question.arguments) == (Capability.ANSWER in cls.capabilities)
-    assert cls.question.required in (None, *cls.question.arguments)
+    assert {*cls.question.required, *cls.question.example} <= set(cls.question.arguments)
     names = {field.name for field in dataclasses.fields(cls)}
     assert set(cls.step_fields) <= names
     assert cls(model="any", dataset="any").step_options.keys() == set(cls.step_fields)

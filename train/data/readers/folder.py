@@ -3,117 +3,95 @@
     PATH/cat/1.jpg  PATH/dog/1.jpg                      every tenth file of a class, by name, is for testing
     PATH/train/cat/1.jpg  PATH/test/cat/2.jpg ...       the splits as given
 
-Hidden files and notes (.txt, .md, .csv, .json) are ignored. Every other file must be a readable image. All
-files are decoded once before training begins, so that a broken file is an error and is not skipped silently.
+The folder of the test split may also have the name val, valid or validation. If there are several, the first
+one of test, val, valid, validation is used.
 """
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
-from PIL import Image
-
 from train.data.datasets import ReadRequest, Shape
-from train.data.images import ImageSource, check_image, open_image
+from train.data.readers.image_files import (
+    SKIP,
+    TEST_FOLDERS,
+    ImageFiles,
+    check_images,
+    folder_contents,
+    name_some,
+    split_folders,
+)
 from train.data.sources import Data
 
-NOTES = {".txt", ".md", ".csv", ".json"}
-MAX_NAMED = 5  # broken files that an error names
-
-
-@dataclass(frozen=True)
-class ImageFiles(ImageSource):
-    """Image files and the numbers of their classes."""
-
-    files: tuple[str, ...]
-    labels: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def load_image(self, index: int) -> tuple[Image.Image, int]:
-        try:
-            return open_image(self.files[index]), self.labels[index]
-        except Exception as error:  # PIL raises exceptions of many types
-            raise ValueError(f"{self.files[index]} cannot be read any more: {error}") from None
+Classes = dict[str, list[Path]]
+LAYOUT = (
+    "images are expected in one folder per class, PATH/CLASS/, or in PATH/train/CLASS/ and "
+    f"PATH/test/CLASS/ (test may be called {', '.join(TEST_FOLDERS[1:])})"
+)
 
 
 def read_folder(request: ReadRequest) -> Data:
     """Data whose images are decoded when they are accessed; the classes are the folders' names, sorted.
 
-    The shape of the sources is the common shape of all files, or None if the shapes differ.
+    The shape of the sources is the common shape of all files, or None if the shapes differ. Unreadable files
+    and empty folders are errors, or they are listed in meta["skipped"] if the request skips them.
     Errors: ValueError for any other layout of the folder, and for files that are not images; the message
     names the first five with the reasons, and counts them.
     """
-    root = Path(request.argument)
+    root, skip = Path(request.argument), request.skip_unreadable
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder")
     folders, _ = folder_contents(root)
-    if {"train", "test"} <= {folder.name for folder in folders}:
-        train, test = _classes(root / "train"), _classes(root / "test")
-        if unknown := sorted(test.keys() - train.keys()):
-            raise ValueError(
-                f"{root / 'test'} has classes that are not in {root / 'train'}: {', '.join(unknown)}"
-            )
+    roots = split_folders(folders)
+    found = [_classes(folder, skip) for folder in roots or [root]]
+    empty = [folder for _, without in found for folder in without]
+    if roots:
+        train, test = (classes for classes, _ in found)
     else:
-        classes = _classes(root)
+        ((classes, _),) = found
         train = {name: [f for i, f in enumerate(files) if i % 10 != 9] for name, files in classes.items()}
         test = {name: files[9::10] for name, files in classes.items()}
+    files = [file for split in (train, test) for files in split.values() for file in files]
+    shape, faults = check_images(files, skip)
+    train, test = (_without(split, faults) for split in (train, test))
+    if roots and (unknown := sorted(test.keys() - train.keys())):
+        raise ValueError(f"{roots[1]} has classes that are not in {roots[0]}: {', '.join(unknown)}")
     names = sorted(train)
-    shape = check_images(file for split in (train, test) for files in split.values() for file in files)
     splits = [_source(split, names, shape) for split in (train, test)]
-    return Data(splits[0], splits[1] if len(splits[1]) else None, {"classes": names})
+    skipped = [f"{folder} (no images)" for folder in empty]
+    skipped += [f"{file} ({fault})" for file, fault in faults.items()]
+    meta = {"classes": names, **({"skipped": skipped} if skipped else {})}
+    return Data(splits[0], splits[1] if len(splits[1]) else None, meta)
 
 
-def folder_contents(folder: Path) -> tuple[list[Path], list[Path]]:
-    """(the subfolders, the files that should be images), sorted by name."""
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    files = [path for path in paths if path.is_file() and path.suffix.lower() not in NOTES]
-    return [path for path in paths if path.is_dir()], files
-
-
-def _classes(root: Path) -> dict[str, list[Path]]:
+def _classes(root: Path, skip_empty: bool) -> tuple[Classes, list[Path]]:
+    """({class: its files}, the folders without files)."""
     folders, loose = folder_contents(root)
     if not folders:
-        raise ValueError(f"{root} has no folders: images are expected in one folder per class")
+        raise ValueError(f"{root} has no folders: {LAYOUT}")
     if loose:
-        raise ValueError(f"{loose[0]} is in no class: images are expected in one folder per class")
-    classes = {}
+        raise ValueError(f"{loose[0]} is in no class: {LAYOUT}")
+    classes, empty = {}, []
     for folder in folders:
-        deeper, classes[folder.name] = folder_contents(folder)
+        deeper, files = folder_contents(folder)
         if deeper:
-            raise ValueError(f"{deeper[0]} is a folder in a class's folder: classes are one level deep")
-        if not classes[folder.name]:
-            raise ValueError(f"{folder} has no images")
-    return classes
+            raise ValueError(f"{deeper[0]} is a folder in a class's folder: {LAYOUT}")
+        if files:
+            classes[folder.name] = files
+        else:
+            empty.append(folder)
+    if empty and not (skip_empty and classes):
+        named = name_some([str(folder) for folder in empty])
+        raise ValueError(f"there are no images in {named}: {SKIP if classes else LAYOUT}")
+    return classes, empty
 
 
-def check_images(files: Iterable[Path]) -> Shape | None:
-    """The common shape of all files, None if they differ. ValueError for files that are not images."""
-    files = list(files)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = list(threads.map(_shape_or_fault, files))
-    shapes = {result for result in results if not isinstance(result, str)}
-    faults = [
-        f"{file} ({fault})" for file, fault in zip(files, results, strict=True) if isinstance(fault, str)
-    ]
-    if faults:
-        more = f" and {len(faults) - MAX_NAMED} more" if len(faults) > MAX_NAMED else ""
-        named = ", ".join(faults[:MAX_NAMED])
-        raise ValueError(f"{len(faults)} of {len(files)} files cannot be read as images: {named}{more}")
-    return shapes.pop() if len(shapes) == 1 else None
+def _without(classes: Classes, faults: Collection[Path]) -> Classes:
+    """The readable files, without the classes that have none."""
+    readable = {name: [file for file in files if file not in faults] for name, files in classes.items()}
+    return {name: files for name, files in readable.items() if files}
 
 
-def _shape_or_fault(file: Path) -> Shape | str:
-    try:
-        return check_image(str(file))
-    except Exception as error:  # PIL raises exceptions of many types
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _source(split: dict[str, list[Path]], names: list[str], shape: Shape | None) -> ImageFiles:
+def _source(split: Classes, names: list[str], shape: Shape | None) -> ImageFiles:
     pairs = [(str(file), names.index(name)) for name in names for file in split.get(name, [])]
     files, labels = zip(*pairs, strict=True) if pairs else ((), ())
     return ImageFiles(shape, "resize", files, labels)

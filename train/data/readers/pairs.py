@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 
 from train.data.datasets import Fit, ReadRequest, Shape, find_dataset
-from train.data.feeds import IN_MEMORY_LIMIT
 from train.data.images import fit_arrays
 from train.data.load import load_data
 from train.data.readers.digits_on_photos import LIGHTNESS
-from train.data.readers.folder import ImageFiles, check_images, folder_contents
-from train.data.sources import Arrays, Data, read_source
+from train.data.readers.image_files import (
+    TEST_FOLDERS,
+    ImageFiles,
+    check_images,
+    folder_contents,
+    split_folders,
+)
+from train.data.sources import Arrays, Data, check_memory, read_source
 
 
 def digits_to_photos(request: ReadRequest) -> Data:
@@ -73,8 +78,9 @@ def _read_splits(name: str, data_dir: Path, shape: Shape | None, fit: Fit) -> li
 def read_folders(request: ReadRequest) -> Data:
     """`folders:A,B`: the images in two folders, either directly in each, or split into train/ and test/.
 
-    Of files directly in a folder, every tenth by name is for testing. If one domain has no test image, there
-    is no test split.
+    The folder of the test split may also have the name val, valid or validation. Of files directly in a
+    folder, every tenth by name is for testing. If one domain has no test image, there is no test split.
+    meta["skipped"] lists the unreadable files, if the request skips them.
     Errors: ValueError for any other layout of a folder, for files that are not images (the message names the
     first five with the reasons), and for images that do not fit into memory.
     """
@@ -85,11 +91,18 @@ def read_folders(request: ReadRequest) -> Data:
             f"folders takes two folders separated by one comma: folders:A,B, got {request.argument!r}"
         )
     domains = [_list_files(Path(name)) for name in names]
-    check_images(file for splits in domains for files in splits for file in files)
+    every = [file for splits in domains for files in splits for file in files]
+    faults = check_images(every, request.skip_unreadable).faults
+    domains = [[[file for file in files if file not in faults] for files in splits] for splits in domains]
     (a_train, a_test), (b_train, b_test) = domains
+    for name, files in zip(names, (a_train, b_train), strict=True):
+        if not files:
+            raise ValueError(f"{name} has no readable images to train on")
     train = _read_images(a_train, b_train, request, shape)
     test = _read_images(a_test, b_test, request, shape) if a_test and b_test else None
-    return _unaligned_data(train, test, [Path(name).resolve().name for name in names])
+    data = _unaligned_data(train, test, [Path(name).resolve().name for name in names])
+    skipped = [f"{file} ({fault})" for file, fault in faults.items()]
+    return data._replace(meta={**data.meta, "skipped": skipped}) if skipped else data
 
 
 def _list_files(root: Path) -> tuple[list[Path], list[Path]]:
@@ -97,8 +110,10 @@ def _list_files(root: Path) -> tuple[list[Path], list[Path]]:
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder")
     folders, files = folder_contents(root)
-    if {folder.name for folder in folders} == {"train", "test"} and not files:
-        return _files_of_one_folder(root / "train"), _files_of_one_folder(root / "test")
+    splits = split_folders(folders)
+    if splits and not files and {folder.name for folder in folders} <= {"train", *TEST_FOLDERS}:
+        train, test = map(_files_of_one_folder, splits)
+        return train, test
     files = _files_of_one_folder(root)
     return [file for i, file in enumerate(files) if i % 10 != 9], files[9::10]
 
@@ -108,7 +123,7 @@ def _files_of_one_folder(folder: Path) -> list[Path]:
     if folders:
         raise ValueError(
             f"{folders[0]} is a folder: the images of a domain are expected directly in its folder, or all "
-            "in train/ and test/"
+            f"in train/ and test/ (test may be called {', '.join(TEST_FOLDERS[1:])})"
         )
     if not files:
         raise ValueError(f"{folder} has no images")
@@ -117,12 +132,8 @@ def _files_of_one_folder(folder: Path) -> list[Path]:
 
 def _read_images(a: list[Path], b: list[Path], request: ReadRequest, shape: Shape) -> Arrays:
     count = max(len(a), len(b))
-    nbytes = 2 * count * math.prod(shape)
-    if nbytes > IN_MEMORY_LIMIT:
-        raise ValueError(
-            f"the images of folders:{request.argument} take {nbytes:,} bytes at {shape[0]}x{shape[1]}; two "
-            f"domains must fit into memory, in {IN_MEMORY_LIMIT:,} bytes: give a smaller --image-size"
-        )
+    images = f"the images of {request.name} at {shape[0]}x{shape[1]}"
+    check_memory(2 * count * math.prod(shape), images, "give a smaller --image-size")
     sources = [ImageFiles(shape, request.fit, tuple(map(str, files)), (0,) * len(files)) for files in (a, b)]
     return _repeat_shorter(*(read_source(source, len(source))["image"] for source in sources))
 

@@ -11,11 +11,11 @@ case.
 
 import string
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from train.data.datasets import ReadRequest
+from train.data.readers.text_files import read_text_file
 from train.data.sources import Arrays, Data
 
 Sentence = Sequence[tuple[str, str]]  # (word, tag)
@@ -40,12 +40,7 @@ def read_tagged(request: ReadRequest) -> Data:
     Errors: ValueError for a file that cannot be read, and for a word without a tag, with its line number.
     """
     path = request.argument
-    if not Path(path).is_file():
-        raise ValueError(f"{path} is not a file")
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    lines = read_text_file(path).splitlines()
     sentences = [_parse_line(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not sentences:
         raise ValueError(f"{path} has no sentences")

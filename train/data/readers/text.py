@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from train.data.datasets import ReadRequest
+from train.data.readers.sequences.characters import read_characters
+from train.data.readers.text_files import read_text_file
 from train.data.sources import Data
 
 FILES = Path(__file__).parent / "files"
@@ -21,7 +23,9 @@ def sonnet(request: ReadRequest) -> Data:
 
 
 def read_text(request: ReadRequest) -> Data:
-    """The trigrams of `text:PATH`, by `read_trigrams`."""
+    """`text:PATH`: its trigrams, or for the kind "characters" its blocks (`characters.read_characters`)."""
+    if request.kind == "characters":
+        return read_characters(read_text_file(request.argument), request.name)
     return read_trigrams(request.argument)
 
 
@@ -30,12 +34,7 @@ def read_trigrams(path: str) -> Data:
 
     Errors: ValueError for a file that cannot be read, or that has fewer than three words.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path} is not a file")
-    try:
-        words = Path(path).read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    words = read_text_file(path).split()
     if len(words) <= CONTEXT:
         raise ValueError(f"{path} has {len(words)} words: a trigram needs {CONTEXT + 1}")
     vocabulary = list(dict.fromkeys(words))

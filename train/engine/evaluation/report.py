@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -37,22 +37,33 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class MetricsReport:
-    """The means of a task's metrics over a split."""
+    """The means of a task's metrics over a split. reported: the same for further splits, by their names."""
 
     split: str
     values: Mapping[str, float]
+    reported: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        return {f"{self.split} {name}": Metric(value) for name, value in self.values.items()}
+        splits = {self.split: self.values, **self.reported}
+        return {
+            f"{split} {name}": Metric(value)
+            for split, values in splits.items()
+            for name, value in values.items()
+        }
 
     def write(self, folder: Path) -> list[str]:
-        write_json(folder / "evaluation.json", {"split": self.split, **self.values})
+        reported = {split: dict(values) for split, values in self.reported.items()}
+        values = {"split": self.split, **self.values, **({"reported": reported} if reported else {})}
+        write_json(folder / "evaluation.json", values)
         return ["evaluation.json"]
 
     def show(self) -> str:
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
-        return f"{numbers} on the {self.split} split"
+        lines = []
+        for split, values in {f"{self.split} split": self.values, **self.reported}.items():
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            lines.append(f"{numbers} on the {split}")
+        return "\n".join(lines)
 
 
 def seed_table(recipes: Sequence[Recipe], metrics: Sequence[Mapping[str, Metric]]) -> str:
