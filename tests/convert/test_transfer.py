@@ -27,7 +27,8 @@ TINY = dict(TWINS["transfer"].tiny)
 FROZEN = {**TINY, "trunks": "alexnet", "trained": "head"}
 
 
-@pytest.mark.parametrize("trunks", ["vgg11_bn", pytest.param("resnet18+googlenet", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("trunks", ["vgg11_bn", "resnet18+googlenet"])
 def test_the_twins_agree_with_frozen_trunks(trunks):
     """One trunk and joined ones. test_catalogue.py compares the model that is trained as a whole."""
     options = {**TINY, "trunks": trunks, "trained": "head"}

@@ -8,6 +8,7 @@ from flax import nnx
 
 import flax_models
 import torch_models
+from convert.certificate.tolerances import TOLERANCES, difference
 from convert.weights import plan
 from flax_models import transfer as ours
 from tests.flax_models.test_full_size import counts, full_size
@@ -73,6 +74,7 @@ def test_frozen_trunks_stay_in_evaluation_mode():
     trained = [pair.ours(jnp.asarray(x)), pair.theirs(torch.tensor(x).permute(0, 3, 1, 2)).detach()]
     for a, b in zip(evaluated, trained, strict=True):
         assert np.array_equal(a, b)
+    assert difference(np.asarray(trained[0]), trained[1].numpy()) <= TOLERANCES["float32"].forward
     assert all(value.equal(before[name]) for name, value in pair.theirs.state_dict().items())
 
 

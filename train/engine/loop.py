@@ -50,7 +50,8 @@ def train(
     recipe's model. It is a class or an instance; training starts from the weights of an instance.
     quiet: print nothing.
     Returns the recipe with the model options that were inferred from the data.
-    Errors: ValueError for data that does not suit the recipe; DivergedError.
+    Errors: ValueError for data that does not suit the recipe, and for runs whose weights cannot be the first
+    ones; DivergedError.
     """
     data = load_recipe_data(recipe, data_dir, data)
     user_class = model if isinstance(model, type) else None

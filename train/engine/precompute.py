@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 from flax import traverse_util
 
 from train.backend import compiler_options
-from train.data.sources import Arrays, Data, Generated, Source, split_batches, split_size, take_rows
+from train.data.sources import Arrays, Data, Generated, Source, split_size, take_rows
 from train.engine.progress import duration
 from train.tasks.contract import Batch, Precomputation, Task
 from train.tasks.state import TrainState
@@ -26,7 +26,6 @@ from train.tasks.state import TrainState
 FILE = "precomputed.npz"
 BATCH_SIZE = 64
 NUM_READ = 16  # examples of a split that is not in memory, by which the digest recognises it
-SPLITS = ("train", "test")
 
 
 class Precomputed(NamedTuple):
@@ -48,16 +47,13 @@ def precompute(
     part = task.precomputation()
     if part is None:
         return Precomputed(data)
-    obstacle = "the data is generated in every step" if isinstance(data.train, Generated) else part.obstacle
-    if obstacle:
-        say(f"{obstacle}, so every step computes the {part.child} anew")
+    if isinstance(data.train, Generated) or part.obstacle:
+        reason = part.obstacle or "the data is generated in every step"
+        say(f"{reason}, so every step computes the {part.child} anew")
         return Precomputed(data)
-    splits: dict[str, Any] = {
-        name: split for name, split in zip(SPLITS, data[:2], strict=True) if split is not None
-    }
-    take = task.recipe.take
-    if take is not None:
-        splits["train"] = take_rows(splits["train"], np.arange(min(take, split_size(splits["train"]))))
+    splits = {"train": _Split(data.train, _size_of(data.train, task.recipe.take))}
+    if data.test is not None:
+        splits["test"] = _Split(data.test, split_size(data.test))
     digest = _digest(task, state, part, splits)
     path = workdir / FILE
     arrays = _read(path, digest, say)
@@ -69,7 +65,7 @@ def precompute(
             if stopped():
                 return None
         _write(path, {**arrays, "digest": np.array(digest)})
-        count, seconds = sum(map(split_size, splits.values())), time.perf_counter() - start
+        count, seconds = sum(split.size for split in splits.values()), time.perf_counter() - start
         say(f"computed the {part.child} once for {count} examples, in {duration(seconds)}; kept in {path}")
     else:
         say(f"the computed {part.child} are read from {path}")
@@ -80,8 +76,20 @@ def precompute(
     return Precomputed(data._replace(train=found["train"], test=found.get("test")), part.child)
 
 
+class _Split(NamedTuple):
+    """The first `size` examples of a split."""
+
+    examples: Arrays | Source
+    size: int
+
+
+def _size_of(examples: Arrays | Source, take: int | None) -> int:
+    size = split_size(examples)
+    return size if take is None else min(take, size)
+
+
 def _computed(
-    task: Task, state: TrainState, part: Precomputation, name: str, split: Arrays | Source,
+    task: Task, state: TrainState, part: Precomputation, name: str, split: _Split,
     stopped: Callable[[], bool],
 ) -> Arrays:  # fmt: skip
     """The results for the examples of a split, in their order; incomplete if `stopped`."""
@@ -92,14 +100,15 @@ def _computed(
 
     call = jax.jit(compute, compiler_options=compiler_options())
     results: list[Batch] = []
-    for batch in split_batches(split, BATCH_SIZE):
+    for start in range(0, split.size, BATCH_SIZE):
         if stopped():
             break
+        batch = take_rows(split.examples, range(start, min(start + BATCH_SIZE, split.size)))
         results.append(jax.device_get(call(state, jax.tree.map(jnp.asarray, batch))))
     return {key: np.concatenate([result[key] for result in results]) for key in results[0]} if results else {}
 
 
-def _digest(task: Task, state: TrainState, part: Precomputation, splits: dict[str, Any]) -> str:
+def _digest(task: Task, state: TrainState, part: Precomputation, splits: Mapping[str, _Split]) -> str:
     """The SHA-256 digest of everything on which the results depend.
 
     Of a split that is not in memory it contains the number of examples, and NUM_READ examples.
@@ -111,12 +120,13 @@ def _digest(task: Task, state: TrainState, part: Precomputation, splits: dict[st
     for tree in (state.params, state.buffers):
         flat = traverse_util.flatten_dict(tree.get(part.child, {}))
         _update(digest, sorted((str(path), array) for path, array in flat.items()))
-    for name, split in splits.items():
-        size = split_size(split)
+    for name, (examples, size) in splits.items():
         digest.update(f"{name} {size}".encode())
-        if isinstance(split, Source):
-            split = take_rows(split, np.linspace(0, size - 1, min(size, NUM_READ)).astype(int))
-        _update(digest, sorted(split.items()))
+        if isinstance(examples, Source):
+            rows = take_rows(examples, np.linspace(0, size - 1, min(size, NUM_READ)).astype(int))
+        else:
+            rows = {key: array[:size] for key, array in examples.items()}
+        _update(digest, sorted(rows.items()))
     return digest.hexdigest()
 
 

@@ -175,6 +175,32 @@ def test_a_resumed_run_reads_its_features_and_ends_with_the_same_bits(trunk, fro
     assert states_are_equal(tmp_path / "run", frozen)
 
 
+class Rows(Source):
+    """Arrays that are read example by example."""
+
+    def __init__(self, arrays: Any):
+        self.arrays = arrays
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return len(self.arrays["label"])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {name: array[index] for name, array in self.arrays.items()}
+
+
+def test_examples_that_are_not_in_memory_give_the_same_features(trunk, frozen, tmp_path):
+    data = DATA._replace(train=Rows(DATA.train), test=Rows(DATA.test))
+    train(recipe_of(trunk), tmp_path / "run", data=data, quiet=True)
+    assert states_are_equal(tmp_path / "run", frozen)
+    with np.load(frozen / FILE) as ours, np.load(tmp_path / "run" / FILE) as theirs:
+        assert set(ours) == set(theirs) and len(ours["train/label"]) == 20
+        assert all(np.array_equal(ours[name], theirs[name]) for name in set(ours) - {"digest"})
+
+
 @pytest.mark.parametrize("damage", ["cut off", "other data"])
 def test_features_that_do_not_fit_are_computed_again(damage, trunk, frozen, tmp_path, capsys):
     workdir = shutil.copytree(frozen, tmp_path / "run")
