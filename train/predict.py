@@ -1,8 +1,10 @@
-"""Asks a trained sequence model: `python -m train.predict runs/lstm_regressor --steps-ahead 24`.
+"""Asks a trained model: `python -m train.predict runs/lenet5 digit.png`, `... runs/lstm_regressor`.
 
-A regressor forecasts its series; each forecast is an input of the next one. It writes forecast.png and
-forecast.json into the run folder's prediction/. A language model gives the words that follow the two words of
---context. A tagger tags the words of --sentence. It needs only the run folder.
+A classifier gives the most probable classes of image files. It reads them as in training, and writes
+predictions.json and a page, predictions.png, into the run folder's prediction/. A regressor forecasts its
+series; each forecast is an input of the next one. It writes forecast.png and forecast.json. A language model
+gives the words that follow the two words of --context. A tagger tags the words of --sentence. It needs only
+the run folder.
 """
 
 from dataclasses import dataclass
@@ -20,16 +22,19 @@ PROG = "python -m train.predict"
 
 @dataclass(frozen=True)
 class Flags:
-    """Forecast a series, continue a text or tag a sentence with a trained run."""
+    """Classify images, forecast a series, continue a text or tag a sentence with a trained run."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of train.run."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """For a classifier: the image files to classify."""
     steps_ahead: int | None = None
     """For a regressor: values to forecast beyond the end of the series; 12 if not given."""
     context: str | None = None
     """For a language model: the two words before, such as "so gazed"."""
     top: int | None = None
-    """For a language model: how many of the most probable words to show; 5 if not given."""
+    """For a classifier or a language model: how many of the most probable classes or words to show; 5 if not
+    given."""
     sentence: str | None = None
     """For a tagger: the words to tag."""
 
@@ -50,7 +55,8 @@ def main(args: list[str]) -> None:
     answer = load_run(flags.run).answer(**given)
     table = Table()
     for number, column in enumerate(answer.columns):
-        table.add_column(column, justify="right" if number and column != "tag" else "left")
+        of_numbers = number > 0 and all(_is_number(row[number]) for row in answer.rows)
+        table.add_column(column, justify="right" if of_numbers else "left")
     for row in answer.rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
@@ -68,7 +74,7 @@ def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
     Errors: ValueError for a run that cannot answer, and for flags that the model does not take.
     """
     recipe.require_capability(Capability.ANSWER, flags.run)
-    given = {name: value for name, value in vars(flags).items() if name != "run" and value is not None}
+    given = {name: value for name, value in vars(flags).items() if name != "run" and value not in (None, ())}
     possible, required = recipe.question.arguments, recipe.question.required
     for name in sorted(given.keys() - set(possible)):
         raise ValueError(
@@ -80,7 +86,12 @@ def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    """How a user writes an argument: the positional one in capitals."""
+    return name.upper() if name == "images" else f"--{name.replace('_', '-')}"
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(".", "", 1).replace("-", "", 1).isdecimal()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The recipes of the tasks that learn from examples with targets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from train.data.labels import fit_labels
+from train.data.sources import Data
 from train.optim import SGD, Optimizer
 from train.recipes.base import Capability, ImageRecipe, Question, Recipe
 
@@ -12,8 +15,11 @@ class ClassifyRecipe(ImageRecipe):
     """Classification, with the accuracy in training and on the test split."""
 
     task: ClassVar[str] = "classify"
-    kinds: ClassVar[tuple[str, ...]] = ("image", "table")
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.CLASSIFY, Capability.PREDICT})
+    kinds: ClassVar[tuple[str, ...]] = ("image", "labelled")
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.CLASSIFY, Capability.PREDICT, Capability.ANSWER}
+    )
+    question: ClassVar[Question] = Question(("images", "top"), required="images")
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     loss: Literal["cross_entropy", "nll", "bce"] = "cross_entropy"
@@ -24,6 +30,9 @@ class ClassifyRecipe(ImageRecipe):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"": self.optimizer}
+
+    def fit_data(self, data: Data, run_meta: Mapping[str, Any] | None = None) -> Data:
+        return fit_labels(data, self.loss == "bce", run_meta)
 
 
 @dataclass(frozen=True, kw_only=True)
