@@ -136,9 +136,9 @@ _CAPTIONS = {"image": Example((32, 32, 3)), "caption": Example((6,), 0, "vocabul
 
 _TRANSLATORS = ("generator_ab", "generator_ba")
 TWINS: dict[str, Twin] = {
-    "linear_regression": _regression(Example((1,)), Example((1,))),
+    "linear_regression": _regression(Example(("in_features",)), Example((1,))),
     "polynomial_regression": _regression(Example((3,)), Example((1,))),
-    "logistic_regression": _regression(Example((2,)), Example((1,), 0.0, 1.0)),
+    "logistic_regression": _regression(Example(("in_features",)), Example((1,), 0.0, 1.0)),
     "two_layer_net": _regression(
         Example(("in_features",)), Example(("out_features",)), tiny={"hidden_features": 8}
     ),

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.data.feeds import Feed, make_feed
-from train.data.readers.image_files import name_some
 from train.data.sources import Data
 from train.engine.cadence import Cadence
 from train.engine.checkpoints import Checkpoints
@@ -27,6 +26,7 @@ from train.engine.progress import Reporter, Stopwatch, duration, print_card
 from train.engine.run_folders import saved_steps, write_json
 from train.engine.steps import fast_steps_per_call, jit_steps
 from train.engine.trained import load_first_weights
+from train.lookup import name_some
 from train.plotting.animations import save_animations
 from train.plotting.curves import save_curves
 from train.recipes import RECIPES, Recipe, load_recipe_data

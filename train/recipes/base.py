@@ -14,6 +14,7 @@ import tyro
 
 from train.data.datasets import Fit
 from train.data.preprocess import parse_preprocessing
+from train.data.sources import Data
 from train.data.transforms import parse_transforms
 from train.optim import Optimizer
 
@@ -203,6 +204,14 @@ class Recipe:
     def step_options(self) -> dict[str, Any]:
         """The arguments of the PyTorch reference step in addition to the model and the optimizers."""
         return {name: getattr(self, name) for name in self.step_fields}
+
+    def fit_data(self, data: Data, run_meta: Mapping[str, Any] | None = None) -> Data:
+        """The data as the task takes it.
+
+        run_meta: the metadata of a trained run that the data must fit. Errors: ValueError for data that the
+        task cannot learn from.
+        """
+        return data
 
     def require_capability(self, capability: Capability, where: object = "") -> None:
         """ValueError if a trained model of this recipe does not have this capability.

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from train.data.labels import fit_labels
+from train.data.sources import Data
 from train.optim import SGD, Adam, Optimizer
 from train.recipes.base import Capability, FirstWeights, ImageRecipe, Question, Recipe
 
@@ -16,8 +18,11 @@ class ClassifyRecipe(ImageRecipe):
     """Classification, with the accuracy in training and on the test split."""
 
     task: ClassVar[str] = "classify"
-    kinds: ClassVar[tuple[str, ...]] = ("image", "table")
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.CLASSIFY, Capability.PREDICT})
+    kinds: ClassVar[tuple[str, ...]] = ("image", "labelled")
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.CLASSIFY, Capability.PREDICT, Capability.ANSWER}
+    )
+    question: ClassVar[Question] = Question(("images", "top"), required=("images",))
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     loss: Literal["cross_entropy", "nll", "bce"] = "cross_entropy"
@@ -28,6 +33,9 @@ class ClassifyRecipe(ImageRecipe):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"": self.optimizer}
+
+    def fit_data(self, data: Data, run_meta: Mapping[str, Any] | None = None) -> Data:
+        return fit_labels(data, self.loss == "bce", run_meta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +202,7 @@ class ReadRecipe(ImageRecipe):
     kinds: ClassVar[tuple[str, ...]] = ("lines",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
     question: ClassVar[Question] = Question(
-        ("positions", "files", "top"), required=("positions", "files"), example={"positions": (0, 1, 2)}
+        ("positions", "images", "top"), required=("positions", "images"), example={"positions": (0, 1, 2)}
     )
 
     optimizer: Optimizer = Adam(lr=1e-3)
@@ -213,7 +221,7 @@ class CaptionRecipe(ImageRecipe):
     kinds: ClassVar[tuple[str, ...]] = ("captions",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
     question: ClassVar[Question] = Question(
-        ("positions", "files", "top"), required=("positions", "files"), example={"positions": (0, 1, 2)}
+        ("positions", "images", "top"), required=("positions", "images"), example={"positions": (0, 1, 2)}
     )
 
     optimizer: Optimizer = Adam(lr=1e-3)

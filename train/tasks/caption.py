@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from train.data.images import fit_image
+from train.data.images import read_images
 from train.data.readers.sequences.vocabulary import decode_tokens
 from train.data.sources import Data, take_rows
 from train.recipes import image_shape
 from train.tasks.contract import Answer, PathOf
-from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts, read_image
+from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts
 from train.tasks.state import TrainState
 from train.tasks.writing import WritingTask
 
@@ -38,7 +38,7 @@ class Task(WritingTask):
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """Captions of images of the test split, or of the user's images.
 
-        positions, examples: images of the test split. files: paths of images, which are resized and cropped
+        positions, examples: images of the test split. images: paths of images, which are resized and cropped
         to the size of the training images. top: how many captions to give for each image, 1 by default; beam
         search finds them. The answer saves captions.png.
         Errors: ValueError for an image that cannot be read, and for a `top` below 1.
@@ -49,8 +49,8 @@ class Task(WritingTask):
             truths = [decode_tokens(row, vocabulary, " ") for row in question["examples"]["caption"]]
         else:
             shape = image_shape(self.recipe) or SHAPE
-            images = np.stack([fit_image(read_image(file), shape) for file in question["files"]])
-        names = [str(name) for name in question.get("positions") or question["files"]]
+            images = read_images(question["images"], shape)
+        names = [str(name) for name in question.get("positions") or question["images"]]
         found = self.captions(state, images, vocabulary, question.get("top", 1))
         return answer_with_texts(names, images, found, truths, PAGE)
 

@@ -19,8 +19,9 @@ from train.recipes import Recipe
 
 # Option of a model -> the entry of the data set's metadata whose length gives the option's value.
 SIZE_OPTIONS = {
-    "num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags",
-    "source_size": "source_vocabulary", "target_size": "target_vocabulary", "num_symbols": "symbols",
+    "num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags", "in_features": "features",
+    "out_features": "targets", "source_size": "source_vocabulary", "target_size": "target_vocabulary",
+    "num_symbols": "symbols",
 }  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def fit_options(recipe: Recipe, meta: Mapping[str, Any], cls: type[nnx.Module] |
     """The recipe with the options that can be inferred from the data and that the recipe does not set.
 
     meta: the metadata of the data set (class names, scale, ...). Its {"classes": [...]} gives the option
-    num_classes.
+    num_classes, for example; SIZE_OPTIONS has all.
     """
     known = model_options(cls or recipe.model)
     fitting = {

@@ -126,7 +126,9 @@ def test_a_class_declares_what_its_task_is(cls):
 def test_a_missing_capability_is_an_error_that_says_what_is_possible():
     with pytest.raises(ValueError) as error:
         RECIPES["lenet"].require_capability(Capability.SAMPLE)
-    assert str(error.value) == "lenet (task classify) cannot sample; it can classify, predict from arrays"
+    assert str(error.value) == (
+        "lenet (task classify) cannot sample; it can answer questions, classify, predict from arrays"
+    )
     with pytest.raises(ValueError, match=r"runs/x: dcgan \(task gan\) cannot tra"):
         RECIPES["dcgan"].require_capability(Capability.TRANSLATE, "runs/x")
     for recipe in RECIPES.values():
