@@ -4,9 +4,9 @@ A classifier gives the most probable classes of image files. It reads them as in
 predictions.json and a page, predictions.png, into the run folder's prediction/. A model that reads lines or
 writes captions gives the texts of image files, or of test images by their positions, and writes a page. A
 regressor forecasts its series; each forecast is an input of the next one. It writes forecast.png and
-forecast.json. A language model gives the words that follow the two words of --context. A tagger tags the words
-of --sentence. seq2seq writes the --text as another text, and a picture of its attention. Only --positions
-needs the data set.
+forecast.json. A language model gives the words that follow the two words of --context. A tagger tags the
+words of --sentence. seq2seq writes the --text as another text, and a picture of its attention. Only
+--positions needs the data set.
 """
 
 from dataclasses import dataclass
