@@ -202,7 +202,7 @@ class ReadRecipe(ImageRecipe):
     kinds: ClassVar[tuple[str, ...]] = ("lines",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
     question: ClassVar[Question] = Question(
-        ("positions", "images", "top"), required=("positions", "images"), example={"positions": (0, 1, 2)}
+        ("positions", "files", "top"), required=("positions", "files"), example={"positions": (0, 1, 2)}
     )
 
     optimizer: Optimizer = Adam(lr=1e-3)
@@ -221,7 +221,7 @@ class CaptionRecipe(ImageRecipe):
     kinds: ClassVar[tuple[str, ...]] = ("captions",)
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.ANSWER})
     question: ClassVar[Question] = Question(
-        ("positions", "images", "top"), required=("positions", "images"), example={"positions": (0, 1, 2)}
+        ("positions", "files", "top"), required=("positions", "files"), example={"positions": (0, 1, 2)}
     )
 
     optimizer: Optimizer = Adam(lr=1e-3)

@@ -38,7 +38,7 @@ class Task(WritingTask):
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """Captions of images of the test split, or of the user's images.
 
-        positions, examples: images of the test split. images: paths of images, which are resized and cropped
+        positions, examples: images of the test split. files: paths of images, which are resized and cropped
         to the size of the training images. top: how many captions to give for each image, 1 by default; beam
         search finds them. The answer saves captions.png.
         Errors: ValueError for an image that cannot be read, and for a `top` below 1.
@@ -49,8 +49,8 @@ class Task(WritingTask):
             truths = [decode_tokens(row, vocabulary, " ") for row in question["examples"]["caption"]]
         else:
             shape = image_shape(self.recipe) or SHAPE
-            images = read_images(question["images"], shape)
-        names = [str(name) for name in question.get("positions") or question["images"]]
+            images = read_images(question["files"], shape)
+        names = [str(name) for name in question.get("positions") or question["files"]]
         found = self.captions(state, images, vocabulary, question.get("top", 1))
         return answer_with_texts(names, images, found, truths, PAGE)
 

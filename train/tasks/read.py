@@ -96,7 +96,7 @@ class Task(BaseTask):
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """The texts of lines of the test split, or of the user's images of lines.
 
-        positions, examples: lines of the test split. images: paths of images. top: how many texts to give for
+        positions, examples: lines of the test split. files: paths of images. top: how many texts to give for
         each line, 1 by default; beam search finds them. The answer saves lines.png.
         Errors: ValueError for an image that cannot be read or is too narrow, and for a `top` below 1.
         """
@@ -105,8 +105,8 @@ class Task(BaseTask):
             lines = question["examples"]
             truths = [decode_symbols(label, symbols) for label in lines["label"]]
         else:
-            lines = _stack([_read_line(file) for file in question["images"]])
-        names = [str(name) for name in question.get("positions") or question["images"]]
+            lines = _stack([_read_line(file) for file in question["files"]])
+        names = [str(name) for name in question.get("positions") or question["files"]]
         found = self.read(state, lines, symbols, question.get("top", 1))
         return answer_with_texts(names, lines["image"], found, truths, PAGE)
 

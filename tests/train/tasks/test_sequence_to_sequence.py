@@ -185,7 +185,7 @@ def test_images_are_answered_by_position_and_by_file(model, runs, tmp_path):
     assert answer.rows[1][0] == answer.rows[1][3] == ""
     image = test["image"][3] if model == "captioner" else test["image"][3][:, : test["width"][3], 0]
     Image.fromarray(image).save(tmp_path / "x.png")
-    of_file = run.answer(images=[tmp_path / "x.png"])
+    of_file = run.answer(files=[tmp_path / "x.png"])
     assert of_file.values[0][1][0][0] == answer.values[0][1][0][0] and len(of_file.columns) == 3
     if model == "ctc_reader":
         assert of_file.values[0][1][0][1] == pytest.approx(answer.values[0][1][0][1], abs=1e-4)
@@ -197,9 +197,9 @@ def test_lines_of_different_widths_are_read_together(runs, tmp_path):
     files = [tmp_path / f"{row}.png" for row in range(5)]
     for row, file in enumerate(files):
         Image.fromarray(test["image"][row][:, : test["width"][row], 0]).save(file)
-    together = runs["ctc_reader"].answer(images=files)
+    together = runs["ctc_reader"].answer(files=files)
     for row, file in enumerate(files):
-        (alone,) = runs["ctc_reader"].answer(images=[file]).values
+        (alone,) = runs["ctc_reader"].answer(files=[file]).values
         assert alone[1][0][0] == together.values[row][1][0][0]
 
 
@@ -211,11 +211,11 @@ def test_lines_of_different_widths_are_read_together(runs, tmp_path):
         ("seq2seq", {}, "seq2seq needs the argument text"),
         ("seq2seq", {"text": "a", "positions": [1]}, "seq2seq does not take positions; it takes text, top"),
         ("ctc_reader", {}, "ctc_reader needs the argument positions or files"),
-        ("ctc_reader", {"positions": [0], "images": ["x"]}, "takes only one of positions and images"),
+        ("ctc_reader", {"positions": [0], "files": ["x"]}, "takes only one of positions and files"),
         ("ctc_reader", {"positions": [32]}, "the test split has the positions 0 to 31, got 32"),
         ("ctc_reader", {"positions": []}, "at least one position is needed"),
         ("ctc_reader", {"positions": [0], "top": 0}, "top must be at least 1, got 0"),
-        ("captioner", {"images": [Path("missing.png")]}, "missing.png cannot be read as an image"),
+        ("captioner", {"files": [Path("missing.png")]}, "missing.png cannot be read as an image"),
         ("captioner", {"positions": [-1]}, "got -1"),
     ],
 )
@@ -227,7 +227,7 @@ def test_bad_questions_are_refused(model, question, message, runs):
 def test_a_line_of_less_than_a_step_is_refused(runs, tmp_path):
     Image.new("L", (3, 64)).save(tmp_path / "x.png")
     with pytest.raises(ValueError, match=r"x.png is too narrow: 2 pixels at a height of 32"):
-        runs["ctc_reader"].answer(images=[tmp_path / "x.png"])
+        runs["ctc_reader"].answer(files=[tmp_path / "x.png"])
 
 
 def test_the_command_answers(runs, tmp_path):
