@@ -26,15 +26,14 @@ class Flags:
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of train.run."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """For a classifier: the image files to classify."""
     steps_ahead: int | None = None
     """For a regressor: values to forecast beyond the end of the series; 12 if not given."""
     context: str | None = None
     """For a language model: the two words before, such as "so gazed"."""
     top: int | None = None
-    """For a classifier or a language model: how many of the most probable classes or words to show; 5 if not
-    given."""
+    """For a classifier or a language model: how many classes or words to show, the most probable; else 5."""
     sentence: str | None = None
     """For a tagger: the words to tag."""
 
@@ -87,7 +86,7 @@ def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
 
 def _flag(name: str) -> str:
     """How a user writes an argument: the positional one in capitals."""
-    return name.upper() if name == "images" else f"--{name.replace('_', '-')}"
+    return name.upper() if name == "files" else f"--{name.replace('_', '-')}"
 
 
 def _is_number(cell: str) -> bool:
