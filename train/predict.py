@@ -28,7 +28,7 @@ class Flags:
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of train.run."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """For a classifier, or a model that reads images: the image files."""
     steps_ahead: int | None = None
     """For a regressor: values to forecast beyond the end of the series; 12 if not given."""
@@ -89,7 +89,7 @@ def question_of(flags: Flags, recipe: Recipe) -> dict[str, object]:
 
 def _flag(name: str) -> str:
     """How a user writes an argument: the positional one in capitals."""
-    return name.upper() if name == "images" else f"--{name.replace('_', '-')}"
+    return name.upper() if name == "files" else f"--{name.replace('_', '-')}"
 
 
 def _is_number(cell: str) -> bool:

@@ -53,7 +53,7 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
 
 def test_files_are_classified_as_the_images_of_training(run, files, digits):
     expected = softmax(run.predict(digits[:3]))
-    values = run.answer(images=files, top=10).values
+    values = run.answer(files=files, top=10).values
     for (file, classes), path, row, tolerance in zip(values, files, expected, (1e-6, 0.1, 1e-6), strict=True):
         assert file == str(path) and len(classes) == 10
         assert [p for _, p in classes] == sorted((p for _, p in classes), reverse=True)
@@ -61,7 +61,7 @@ def test_files_are_classified_as_the_images_of_training(run, files, digits):
         assert all(abs(p - row[int(name)]) < tolerance for name, p in classes)
     assert run.classify(files) == run.classify([str(file) for file in files]) == [c[0][0] for _, c in values]
     assert run.classify(files)[::2] == run.classify(digits[:3])[::2]
-    assert [len(classes) for _, classes in run.answer(images=files).values] == [5, 5, 5]
+    assert [len(classes) for _, classes in run.answer(files=files).values] == [5, 5, 5]
 
 
 def test_the_command_prints_a_table_and_writes_a_page(classifier, files, capsys, monkeypatch):
@@ -80,7 +80,7 @@ def test_the_command_prints_a_table_and_writes_a_page(classifier, files, capsys,
 
 def test_the_page_has_the_first_images(run, files, tmp_path, monkeypatch):
     monkeypatch.setattr(classify, "NUM_SHOWN", 2)
-    answer = run.answer(images=files)
+    answer = run.answer(files=files)
     assert answer.note == "the page has the first 2 images" and len(answer.values) == 3
     assert answer.save(tmp_path) == ["predictions.json", "predictions.png"]
 
@@ -88,9 +88,9 @@ def test_the_page_has_the_first_images(run, files, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "fashion_mlp needs the argument IMAGES"),
+        ([], "fashion_mlp needs the argument FILES"),
         (["FILE", "--top", "0"], "top must be at least 1, got 0"),
-        (["FILE", "--context", "a b"], "fashion_mlp does not take --context; it takes IMAGES, --top"),
+        (["FILE", "--context", "a b"], "fashion_mlp does not take --context; it takes FILES, --top"),
         (["FILE", "broken.png"], r"broken\.png cannot be read as an image: cannot identify"),
         (["FILE", "missing.png"], r"missing\.png cannot be read as an image: .*No such file"),
     ],

@@ -22,7 +22,7 @@ class ClassifyRecipe(ImageRecipe):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {Capability.CLASSIFY, Capability.PREDICT, Capability.ANSWER}
     )
-    question: ClassVar[Question] = Question(("images", "top"), required=("images",))
+    question: ClassVar[Question] = Question(("files", "top"), required=("files",))
     step_fields: ClassVar[tuple[str, ...]] = ("loss",)
 
     loss: Literal["cross_entropy", "nll", "bce"] = "cross_entropy"

@@ -38,12 +38,12 @@ class Task(SupervisedTask):
     def answer(self, state: TrainState, meta: Mapping[str, Any], **question: Any) -> Answer:
         """The most probable classes of image files, with their probabilities.
 
-        images: the names of the files. top: how many classes to give per image, 5 by default. The answer
+        files: the names of the files. top: how many classes to give per image, 5 by default. The answer
         saves predictions.json and a page of the first images, predictions.png.
         Errors: ValueError for a run that was not trained on images, for a `top` below 1, and for a file that
         is not a readable image.
         """
-        files, top = [str(file) for file in question["images"]], question.get("top", 5)
+        files, top = [str(file) for file in question["files"]], question.get("top", 5)
         if top < 1:
             raise ValueError(f"top must be at least 1, got {top}")
         shown, probabilities = self._classify_files(state, self._shape_of_files(meta), files)

@@ -28,7 +28,7 @@ CALLS: dict[Capability, Any] = {
     Capability.CLASSIFY: lambda run: run.classify(np.zeros((1, 28, 28, 1), np.float32)),
     Capability.SAMPLE: lambda run: run.sample(1),
     Capability.TRANSLATE: lambda run: run.translate(1),
-    Capability.ANSWER: lambda run: run.answer(images=[PICTURE]),
+    Capability.ANSWER: lambda run: run.answer(files=[PICTURE]),
 }
 """The call of a run that needs each capability."""
 
