@@ -166,6 +166,7 @@ class CTCReader(nnx.Module):
         self.fc = nn.Linear(2 * hidden_features, num_symbols, rngs=rngs)
 
     def __call__(self, images: jax.Array, widths: jax.Array) -> jax.Array:
+        widths = jnp.asarray(widths)
         x = self.conv1(without_padding(images, widths))
         x = self.conv2(without_padding(x, widths // 2))
         x = self.conv3(without_padding(x, widths // 4))

@@ -13,6 +13,7 @@ class Writer(nn.Module):
     the entries after it are PADDING.
     """
 
+    exported: tuple[str, ...] = ("greedy", "beam")
     PADDING: Final[int] = 0
     START: Final[int] = 1
     END: Final[int] = 2
@@ -25,7 +26,6 @@ class Writer(nn.Module):
         """(log-probabilities of the next symbol (N, vocabulary), the next state), after symbols (N,) int."""
         raise NotImplementedError
 
-    @torch.jit.export
     def greedy(self, inputs: Tensor, max_length: int) -> Tensor:
         """The sequences (N, max_length) int64 of the most probable symbols, each after those before it.
 
@@ -48,7 +48,6 @@ class Writer(nn.Module):
             position += 1
         return sequences
 
-    @torch.jit.export
     def beam(self, inputs: Tensor, width: int, max_length: int) -> tuple[Tensor, Tensor]:
         """(sequences (N, width, max_length) int64, their log-probabilities (N, width)), the best first.
 

@@ -68,6 +68,8 @@ class Seq2Seq(Writer):
     before the softmax.
     """
 
+    exported = ("greedy", "beam", "attend")
+
     def __init__(
         self, source_size: int = 200, target_size: int = 15, embedding_features: int = 64,
         hidden_features: int = 128,
@@ -87,7 +89,6 @@ class Seq2Seq(Writer):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         return self.attend(source, target)[0]
 
-    @torch.jit.export
     def attend(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(logits (N, T, target_size), the weights of the source at every step (N, T, S))."""
         state = self.begin(source)
@@ -132,6 +133,8 @@ class CTCReader(nn.Module):
     trainable neural network for image-based sequence recognition" (2017).
     """
 
+    exported = ("greedy", "beam")
+
     def __init__(self, num_symbols: int = 11, width: int = 32, hidden_features: int = 128):
         super().__init__()
         self.conv1 = nn.Sequential(
@@ -172,12 +175,10 @@ class CTCReader(nn.Module):
         x = self.lstm2(self.lstm1(x, steps), steps)
         return torch.log_softmax(self.fc(x), dim=2)
 
-    @torch.jit.export
     def greedy(self, images: Tensor, widths: Tensor) -> Tensor:
         """The labels (N, W // 4) int64 of the most probable path, padded with 0."""
         return best_path(self.forward(images, widths), widths // 4)
 
-    @torch.jit.export
     def beam(self, images: Tensor, widths: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """(labels (N, width, W // 4) int64, their log-probabilities (N, width)), the best first.
 

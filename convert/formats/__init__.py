@@ -15,7 +15,7 @@ class Format(NamedTuple):
     suffix: the end of the file name. write: write(torch_module, path) writes the module in evaluation mode
     and returns the path. loader: Python source of a function `load(path)` that returns a function of tensors.
     It runs in a process that can import neither this project nor jax. methods: whether the file also has the
-    methods of the module that are marked for export, as attributes of what `load` returns.
+    methods that the attribute `exported` of the module names, as attributes of what `load` returns.
     """
 
     suffix: str

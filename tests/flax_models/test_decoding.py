@@ -176,7 +176,6 @@ def test_an_export_that_decodes_something_else_is_refused(tmp_path):
     pair, twin = model_pair("seq2seq", dtype="float32"), find_twin("seq2seq", TWINS["seq2seq"].tiny)
 
     class Other(type(pair.theirs)):
-        @torch.jit.export
         def greedy(self, inputs: torch.Tensor, max_length: int) -> torch.Tensor:
             return torch.ones(inputs.shape[0], max_length, dtype=torch.int64)
 

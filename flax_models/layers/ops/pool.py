@@ -59,9 +59,14 @@ def _max_pool2d_forward(x: jax.Array, windows: Windows):
 
 def _max_pool2d_backward(windows: Windows, saved: tuple[jax.Array, jax.Array], g: jax.Array):
     x, y = saved
-    first = jnp.full(y.shape, -1, jnp.int32)  # -1: no offset, for a window of nan
-    for number, value in reversed([*enumerate(_window_values(x, windows))]):
-        first = jnp.where(value == y, number, first)
+    # XLA may compute x, such as the output of a norm, once for y and again here, with another rounding. The
+    # first maximum is therefore found without y: where no value equals y, the gradient would be lost.
+    best, *values = _window_values(x, windows)
+    first = jnp.zeros(y.shape, jnp.int32)
+    for number, value in enumerate(values, 1):
+        better = value > best
+        best, first = jnp.where(better, value, best), jnp.where(better, number, first)
+    first = jnp.where(jnp.isnan(y), -1, first)  # no offset, for a window of nan
     (top, bottom), (left, right) = windows.padding
     _, height, width, _ = x.shape
     total = fold(

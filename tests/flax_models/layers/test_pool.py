@@ -1,12 +1,18 @@
 """Pools beside torch's, at odd sizes and with ties: integers as inputs make many."""
 
+import jax
 import numpy as np
 import pytest
+import torch
+from flax import nnx
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.agreement import assert_pair_agrees
+from convert.certificate.calls import compare_call
+from flax_models import layers
+from tests.agreement import GRADIENT, assert_pair_agrees
 from tests.flax_models.layers.layer_pairs import layer_pair, seeds
+from tests.pairs import make_pair
 
 sizes = st.tuples(st.integers(2, 7), st.integers(2, 7))
 kernels = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -85,3 +91,23 @@ def test_adaptive_avg_pool2d(size, height, width, seed):
 def test_adaptive_max_pool2d(size, height, width, indices, integers, seed):
     pair = layer_pair("AdaptiveMaxPool2d", (height, width), indices)
     assert_pair_agrees(pair, images(seed, size, integers=integers), second=True, seed=seed)
+
+
+def test_the_gradient_below_a_norm_is_not_lost():
+    """XLA computes the norm for the forward pass and again for the gradient, with another rounding."""
+
+    def ours():
+        rngs = nnx.Rngs(0)
+        convolution = layers.Conv2d(4, 64, 3, padding=1, rngs=rngs)
+        return layers.Sequential(convolution, layers.BatchNorm2d(64), layers.ReLU(), layers.MaxPool2d(2))
+
+    def theirs():
+        convolution = torch.nn.Conv2d(4, 64, 3, padding=1)
+        return torch.nn.Sequential(
+            convolution, torch.nn.BatchNorm2d(64), torch.nn.ReLU(), torch.nn.MaxPool2d(2)
+        )
+
+    pair, x = make_pair(ours, theirs), np.random.default_rng(0).normal(size=(2, 16, 18, 4))
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        found = compare_call(pair.ours, pair.theirs, [x], gradients=True, seed=0)
+    assert max(found.inputs, *found.parameters.values()) <= GRADIENT

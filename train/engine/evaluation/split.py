@@ -82,7 +82,7 @@ def examples_at(data: Data, positions: Sequence[int]) -> Arrays:
             raise ValueError(
                 f"the {name} split has the positions 0 to {split_size(split) - 1}, got {position}"
             )
-    return take_rows(split, positions)
+    return take_rows(split, list(positions))
 
 
 def evaluate_metrics(task: Task, state: TrainState, data: Data) -> MetricsReport:
