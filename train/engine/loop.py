@@ -77,7 +77,9 @@ def train(
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
             if skipped := data.meta.get("skipped"):
-                reporter.say(f"skipped {len(skipped)}: {name_some(skipped)}")
+                reporter.say(
+                    f"skipped {len(skipped)} unreadable files or empty folders: {name_some(skipped)}"
+                )
             for fault in faults:
                 reporter.say(fault)
             loop = Loop(task, data, feed, cadence, max_steps_per_call, workdir, checkpoints, reporter)
