@@ -166,7 +166,7 @@ def test_skipped_files_are_counted_and_named(tmp_path, capsys):
     capsys.readouterr()
     options["options"] = {"hidden_features": 4}
     run = fit("fashion_mlp", tmp_path / "run", skip_unreadable=True, **options)
-    assert "skipped 1: " in (output := capsys.readouterr().out) and "broken.png" in output
+    assert "skipped 1 unreadable" in (output := capsys.readouterr().out) and "broken.png" in output
     assert len(run.meta["skipped"]) == 1
     assert load_run(tmp_path / "run").recipe.image_settings.skip_unreadable
 

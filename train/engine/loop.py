@@ -80,7 +80,9 @@ def train(
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
             if skipped := data.meta.get("skipped"):
-                reporter.say(f"skipped {len(skipped)}: {name_some(skipped)}")
+                reporter.say(
+                    f"skipped {len(skipped)} unreadable files or empty folders: {name_some(skipped)}"
+                )
             for line in (*faults, *report):
                 reporter.say(line)
             computed = None

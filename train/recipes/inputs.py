@@ -50,7 +50,7 @@ ARRAYS = "arrays"
 def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -> Data:
     """The data of a recipe as its model takes it, preprocessed.
 
-    If the recipe does not give the shape of its images, meta["image_shape"] does.
+    If a recipe for labelled images does not give their shape, meta["image_shape"] does.
     data: the user's arrays, for a recipe of the data set "arrays".
     Errors: ValueError for a data set of any other kind than the model's, for one that cannot be read, and for
     one that the task cannot learn from.
@@ -62,7 +62,7 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
             recipe.dataset, data_dir, kind=data_kind(recipe), shape=image_shape(recipe),
             fit=recipe.image_settings.fit, skip_unreadable=recipe.image_settings.skip_unreadable,
         )  # fmt: skip
-    shape = _shape_of_images(data)
+    shape = _shape_of_images(data) if "image" in recipe.kinds else None
     if shape is not None and image_shape(recipe) is None:
         data = data._replace(meta={**data.meta, "image_shape": list(shape)})
     data = recipe.fit_data(data)
