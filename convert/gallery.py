@@ -138,7 +138,7 @@ def commands_of(recipe: Recipe, workdir: Path) -> str:
         pass
     if {Capability.SAMPLE, Capability.TRANSLATE} & recipe.capabilities:
         commands.append(["python", "-m", "train.generate", folder])
-    elif Capability.ANSWER in recipe.capabilities:
+    elif Capability.ANSWER in recipe.capabilities and Capability.CLASSIFY not in recipe.capabilities:
         given = [
             word for name, value in recipe.question.example.items() for word in (f"--{name}", str(value))
         ]
