@@ -201,7 +201,8 @@ class Captioner(Writer):
     step.
 
     The convolutions are those of SimpleCNN with batch norms; the mean over all pixels gives the image's
-    features. An LSTM reads them as its first input, then the words. O. Vinyals et al., "Show and tell: a
+    features. A linear layer and a batch norm bring them to the scale of the words. An LSTM reads them as its
+    first input, then the words. O. Vinyals et al., "Show and tell: a
     neural image caption generator" (2015).
 
     width: the number of channels of the first convolution. regions: the image is divided into regions x
@@ -227,7 +228,10 @@ class Captioner(Writer):
             nn.MaxPool2d(2),  # (N, 8, 8, 128)
         )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(regions), nn.Flatten())
-        self.image = nn.Linear(4 * width * regions * regions, embedding_features, rngs=rngs)
+        self.image = nn.Sequential(
+            nn.Linear(4 * width * regions * regions, embedding_features, rngs=rngs),
+            nn.BatchNorm1d(embedding_features),
+        )
         self.embedding = nn.Embedding(vocabulary_size, embedding_features, rngs=rngs)
         self.lstm = nn.LSTM(embedding_features, hidden_features, batch_first=True, rngs=rngs)
         self.fc = nn.Linear(hidden_features, vocabulary_size, rngs=rngs)
