@@ -110,6 +110,7 @@ CASES: dict[str, Case] = {
     "rnn_regressor": _sequence("RNN", 99, 1, 2, 4, 2),
     "lstm_tagger": _sequence("LSTM", 5, 1, 150, 128),
     "lstm_tagger_characters": _sequence("LSTM", 9, 5, 10, 50),
+    "seq2seq_cell": _case("GRUCell", 64, (320,), 320, 128),
     "alexnet_drop": _case("Dropout", 16, (9216,), 0.5),
     "gan_lrelu": _case("LeakyReLU", 128, (256,), 0.2),
     "dcgan64_lrelu": _case("LeakyReLU", 32, (32, 32, 64), 0.2),

@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- table -->", "<!-- end -->"
 Result = Mapping[str, Any]
 """What `benchmarks.train_step.measure` returns."""
 
@@ -14,18 +12,6 @@ def markdown(results: Sequence[Result]) -> str:
     """The summary and all tables."""
     parts = [_summary(results), _steps(results), _forward(results), _memory(results)]
     return "\n\n".join(parts) + "\n"
-
-
-def page_with(page: Path, tables: str) -> str:
-    """The text of a page with the tables between its lines `<!-- table -->` and `<!-- end -->`.
-
-    Errors: ValueError for a page without these lines.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN) if page.is_file() else ("", "", "")
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no lines {BEGIN} and {END}, between which the tables are written")
-    return f"{before}{BEGIN}\n{tables}{END}{after}"
 
 
 def ratios(result: Result, what: str) -> dict[str, float]:

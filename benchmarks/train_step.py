@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import markdown, page_with
+from benchmarks.tables import markdown
 from benchmarks.timing import timing_of
 from benchmarks.workers.process import Worker
+from convert.pages import write_section
 from train.command_line import parse_flags, run_command
-from train.engine.run_folders import write_json, write_text
+from train.engine.run_folders import write_json
 from train.recipes import RECIPES, find_recipe
 
 PROG = "python -m benchmarks.train_step"
@@ -116,7 +117,7 @@ def main(args: list[str]) -> None:
         if flags.json:
             write_json(flags.json, ordered)
         if flags.write:
-            write_text(flags.write, page_with(flags.write, markdown(ordered)))
+            write_section(flags.write, markdown(ordered))
         print(f"{recipe.model}: {results[recipe.model]['milliseconds']['step']}", flush=True)
     print(markdown([results[recipe.model] for recipe in recipes]))
 

@@ -1,4 +1,4 @@
-"""Converts and certifies models: `python -m convert to-torch | to-flax | verify | summary | table`."""
+"""Converts and certifies models: `python -m convert to-torch | to-flax | verify | ...`."""
 
 import sys
 from pathlib import Path
@@ -56,21 +56,26 @@ def to_flax(
     )  # fmt: skip
 
 
-def verify(model: str, tiny: bool = False, seed: int = 0, json: Path | None = None) -> None:
+def verify(
+    model: str, tiny: bool = False, dream: bool = False, seed: int = 0, json: Path | None = None
+) -> None:  # fmt: skip
     """Compare a model with its twin, on random weights, and print the certificate.
 
     Args:
         model: Name of the model; see python -m train.run --list.
         tiny: Use the small variant that the tests use.
+        dream: Compare deep dreams instead, for a model that can dream, such as vgg16.
         seed: Seed of weights, inputs and noise.
         json: Also write the certificate to this file.
     """
     find_recipe(model)
+    from convert.certificate.dream import verify_dream
     from convert.certificate.verify import verify
     from convert.twins import TWINS
 
     _use_compilation_cache()
-    certificate = verify(model, options=TWINS[model].tiny if tiny else None, seed=seed)
+    compare = verify_dream if dream else verify
+    certificate = compare(model, options=TWINS[model].tiny if tiny else None, seed=seed)
     if json is not None:
         certificate.write(json)
     _show(certificate)
@@ -108,7 +113,23 @@ def table(runs: Annotated[list[Path], tyro.conf.Positional], write: Path | None 
     print(f"wrote {len(runs)} runs into the table of {write}")
 
 
-COMMANDS = {"to-torch": to_torch, "to-flax": to_flax, "verify": verify, "summary": summary, "table": table}
+def gallery(runs: Annotated[list[Path], tyro.conf.Positional], write: Path) -> None:
+    """Show run folders on a Markdown page: a picture, the result, the certificate and the commands of each.
+
+    Args:
+        runs: Run folders, one for each model.
+        write: The page. Its entries of other models stay. The pictures go into images/gallery/ beside it.
+    """
+    from convert.gallery import write_gallery
+
+    write_gallery(runs, write)
+    print(f"wrote {len(runs)} runs into {write}")
+
+
+COMMANDS = {
+    "to-torch": to_torch, "to-flax": to_flax, "verify": verify, "summary": summary, "table": table,
+    "gallery": gallery,
+}  # fmt: skip
 
 
 def _use_compilation_cache() -> None:

@@ -103,8 +103,8 @@ def run_from_torch(
     model. If they do not contain num_classes, the data set gives the number of classes. dataset: the data set
     to train on; by default it is the model's own. replace_head: if the file has a different number of
     classes, initialise the last layers instead of loading them. say: is called with each line of the report.
-    Errors: ValueError for a file that cannot be read safely, for leaves that do not fit the model, and for a
-    folder that is not empty.
+    Errors: ValueError for a file that cannot be read safely, for leaves and optimizers that do not fit the
+    model, and for a folder that is not empty.
     """
     recipe = find_recipe(model)
     if dataset is not None:
@@ -131,7 +131,14 @@ def run_from_torch(
     task = build_task(recipe, flax_model)
     state = task.initial_state()
     if optimizer is not None:
-        state = state_from_torch(state, flax_model, torch_model, read_torch_file(optimizer))
+        states = read_torch_file(optimizer)
+        if states.keys() != recipe.optimizers.keys():
+            given, needed = (
+                ", ".join(name or "the whole model" for name in names)
+                for names in (states, recipe.optimizers)
+            )
+            raise ValueError(f"{optimizer} has optimizers of {given}, and this run has those of {needed}")
+        state = state_from_torch(state, flax_model, torch_model, states)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "recipe.json", recipe.to_json())
     with Checkpoints(workdir) as checkpoints:

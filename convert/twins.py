@@ -59,7 +59,8 @@ class Twin:
     examples: {child that is compared by itself: its inputs}; "" is the whole model. batch: {name: array} of a
     training step. exported: the children that are exported. tiny: the options of a small variant, for fast
     tests. methods: {exported method of the whole model: its arguments}. large: the certificate of the
-    full-size model takes its training steps with the small variant.
+    full-size model takes its training steps with the small variant. kept: the options that this small variant
+    takes over from the full-size model.
     """
 
     examples: Mapping[str, tuple[Example, ...]]
@@ -68,6 +69,11 @@ class Twin:
     tiny: Mapping[str, Any] = field(default_factory=dict)
     methods: Mapping[str, Method] = field(default_factory=dict)
     large: bool = False
+    kept: tuple[str, ...] = ()
+
+    def small(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of the small variant of a model with these options."""
+        return {**self.tiny, **{name: options[name] for name in self.kept if name in options}}
 
 
 def _classifier(shape: tuple[int, ...], **fields: Any) -> Twin:
@@ -130,9 +136,9 @@ _CAPTIONS = {"image": Example((32, 32, 3)), "caption": Example((6,), 0, "vocabul
 
 _TRANSLATORS = ("generator_ab", "generator_ba")
 TWINS: dict[str, Twin] = {
-    "linear_regression": _regression(Example((1,)), Example((1,))),
+    "linear_regression": _regression(Example(("in_features",)), Example((1,))),
     "polynomial_regression": _regression(Example((3,)), Example((1,))),
-    "logistic_regression": _regression(Example((2,)), Example((1,), 0.0, 1.0)),
+    "logistic_regression": _regression(Example(("in_features",)), Example((1,), 0.0, 1.0)),
     "two_layer_net": _regression(
         Example(("in_features",)), Example(("out_features",)), tiny={"hidden_features": 8}
     ),
@@ -159,6 +165,9 @@ TWINS: dict[str, Twin] = {
     "resnet34": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet50": _classifier(_PHOTO, tiny=_WIDTH, large=True),
     "resnet_cifar": _classifier(_COLOUR, tiny=_WIDTH),
+    "transfer": _classifier(
+        _PHOTO, tiny={"width": 8, "hidden_features": 16}, large=True, kept=("trunks", "trained")
+    ),
     "lstm_regressor": _FORECASTER,
     "rnn_regressor": _FORECASTER,
     "gru_regressor": _FORECASTER,

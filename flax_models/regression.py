@@ -10,10 +10,10 @@ from flax_models import layers as nn
 
 
 class LinearRegression(nnx.Module):
-    """A line: x (N, 1) -> y (N, 1)."""
+    """A line, or a plane: x (N, in_features) -> y (N, 1)."""
 
-    def __init__(self, *, rngs: nnx.Rngs):
-        self.linear = nn.Linear(1, 1, rngs=rngs)
+    def __init__(self, in_features: int = 1, *, rngs: nnx.Rngs):
+        self.linear = nn.Linear(in_features, 1, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.linear(x)
@@ -30,10 +30,10 @@ class PolynomialRegression(nnx.Module):
 
 
 class LogisticRegression(nnx.Module):
-    """Two features (N, 2) -> the probability (N, 1) of the second class."""
+    """x (N, in_features) -> the probability (N, 1) of the second class."""
 
-    def __init__(self, *, rngs: nnx.Rngs):
-        self.linear = nn.Linear(2, 1, rngs=rngs)
+    def __init__(self, in_features: int = 2, *, rngs: nnx.Rngs):
+        self.linear = nn.Linear(in_features, 1, rngs=rngs)
         self.sigmoid = nn.Sigmoid()
 
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ from tests.compilation import QUICK
 from tests.pairs import Pair
 from train.tasks.state import BUFFERS, buffers_of
 
-FORWARD, GRADIENT, _STEPS, LOSSES = TOLERANCES["float64"]
+FORWARD, GRADIENT, _STEPS, LOSSES, _ = TOLERANCES["float64"]
 assert _STEPS is not None
 STEPS: float = _STEPS
 largest: dict[str, dict[str, float]] = {}

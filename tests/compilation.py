@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from train.backend import compiler_options
+from train.backend import compiler_options, known_options
 
 # For tiny modules compilation takes most of the time, so XLA is asked not to optimise.
-QUICK = {
-    "xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1,
-}  # fmt: skip
+QUICK = known_options(
+    {
+        "xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True,
+        "xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1,
+    }
+)  # fmt: skip
 
 
 def quicken(patch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,9 @@ BASE = {"allocator", "backend", "command_line", "lazy", "lookup"}
 TRAIN = [{"commands"}, {"engine"}, {"tasks"}, {"recipes"}, {"data", "optim", "plotting"}]
 # The layers of convert from the top. The members of MAP import each other.
 MAP = {"weights", "rules", "layouts", "optimizers", "files"}
-CONVERT = [{"__main__"}, {"runs", "summary"}, {"formats"}, {"certificate"}, MAP, {"twins"}]
+CONVERT = [
+    {"__main__"}, {"runs", "summary", "gallery"}, {"formats"}, {"certificate"}, MAP, {"twins", "pages"}
+]  # fmt: skip
 FLAX = [{"models"}, {"layers"}, {"ops"}]
 
 TABLE_ENTRY = re.compile(r"[a-z_]\w*(\.\w+)+:[A-Za-z_]\w*")

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class LinearRegression(nn.Module):
-    """A line: x (N, 1) -> y (N, 1)."""
+    """A line, or a plane: x (N, in_features) -> y (N, 1)."""
 
-    def __init__(self):
+    def __init__(self, in_features: int = 1):
         super().__init__()
-        self.linear = nn.Linear(1, 1)
+        self.linear = nn.Linear(in_features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x)
@@ -29,11 +29,11 @@ class PolynomialRegression(nn.Module):
 
 
 class LogisticRegression(nn.Module):
-    """Two features (N, 2) -> the probability (N, 1) of the second class."""
+    """x (N, in_features) -> the probability (N, 1) of the second class."""
 
-    def __init__(self):
+    def __init__(self, in_features: int = 2):
         super().__init__()
-        self.linear = nn.Linear(2, 1)
+        self.linear = nn.Linear(in_features, 1)
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def compiler_options() -> Options:
     """The compile options for this process's backend: those that this jaxlib knows."""
     if jax.default_backend() != "cpu":
         return {}
-    return {name: value for name, value in _CPU_OPTIONS.items() if _is_known({name: value})}
+    return known_options(_CPU_OPTIONS)
 
 
 @cache
@@ -34,12 +34,16 @@ def short_compiler_options() -> Options:
     """The compile options for a program that runs once or a few times, and that takes long to compile."""
     if jax.default_backend() != "cpu":
         return {}
-    known = {name: value for name, value in _SHORT_OPTIONS.items() if _is_known({name: value})}
-    return {**compiler_options(), **known}
+    return {**compiler_options(), **known_options(_SHORT_OPTIONS)}
+
+
+def known_options(options: Options) -> Options:
+    """Those of these options that this jaxlib knows. They are experimental, so a version may drop one."""
+    return {name: value for name, value in options.items() if _is_known({name: value})}
 
 
 def _is_known(options: Options) -> bool:
-    """Whether XLA compiles with these options. They are experimental, so a version may drop one."""
+    """Whether XLA compiles with these options."""
     try:
         jax.jit(lambda: 0, compiler_options=options)()
     except Exception:

@@ -1,10 +1,11 @@
 """The lookup of names that a user gives in the tables of the project, with near matches in the error."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 Value = TypeVar("Value")
+MAX_NAMED = 5  # names in a message
 
 
 def look_up(table: Mapping[str, Value], name: str, kind: str) -> Value:
@@ -17,3 +18,9 @@ def look_up(table: Mapping[str, Value], name: str, kind: str) -> Value:
     near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(table))}"
     raise ValueError(f"unknown {kind} {name!r}: {hint}")
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The first five names, and the number of the others."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

@@ -30,6 +30,7 @@ from convert.optimizers import (
 from convert.twins import Example, child_of
 from convert.weights import leaves_to_flax, leaves_to_torch, plan, to_numpy
 from torch_models.steps import REFERENCE_STEPS
+from train.backend import short_compiler_options
 from train.recipes import Recipe
 from train.tasks import build_task
 from train.tasks.state import TrainState
@@ -86,15 +87,14 @@ def run_lockstep(
         twins.append(_one_rounding_away(recipe, torch_model, torch_optimizers))
     references = [REFERENCE_STEPS[recipe.task](*twin, **recipe.step_options) for twin in twins]
     step = jax.jit(_with_masks(task.step, masks), compiler_options=options_for(dtype))
+    draw = jax.jit(task.draw, static_argnums=1, compiler_options=short_compiler_options())
     rng = np.random.default_rng(seed)
     loss_error, errors = 0.0, {}
     for number in range(steps):
         if not free:
             state = state_from_torch(state, flax_model, torch_model, torch_optimizers)
         arrays = {name: as_dtype(example.draw(rng, batch), dtype) for name, example in examples.items()}
-        noise = {
-            name: np.asarray(value) for name, value in task.draw(jax.random.key(seed + number), batch).items()
-        }
+        noise = jax.tree.map(np.asarray, draw(jax.random.key(seed + number), batch))
         state, flax_losses, drawn = step(state, jax.tree.map(jnp.asarray, arrays), noise)
         torch_losses = []
         for (model, _), reference in zip(twins, references, strict=True):

@@ -2,23 +2,24 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import nnx
 
+from convert.pages import read_section, write_section
 from convert.twins import TWINS
 from convert.weights import flat_variables
 from train.engine.metrics import read_metrics
 from train.engine.progress import duration
-from train.engine.run_folders import read_recipe, write_text
+from train.engine.run_folders import read_recipe
+from train.recipes import Recipe
 from train.tasks.models import abstract_model
 
 COLUMNS = (
     "model", "parameters", "data", "steps", "result", "training", "forward", "gradient", "20 steps", "export",
 )  # fmt: skip
-BEGIN, END = "<!-- table -->", "<!-- end -->"
 NOTE = (
     "The columns forward, gradient and 20 steps have the largest errors of the certificate in float64, on "
     "the trained weights, compared with PyTorch: max|a - b| / max(1, max|b|). Errors marked * are of the "
@@ -44,31 +45,47 @@ def markdown(workdirs: Sequence[Path], old: str = "") -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{NOTE}\n"
 
 
+class Results(NamedTuple):
+    """What a run folder shows of its training.
+
+    recipe: of the run. parameters: their number. last: the last record of metrics.jsonl. certificate: the
+    content of certificate.json; None for a run that to-torch has not exported.
+    """
+
+    recipe: Recipe
+    parameters: int
+    last: Mapping[str, Any]
+    certificate: Mapping[str, Any] | None
+
+
+def read_results(workdir: Path) -> Results:
+    """The results of a run. Errors: ValueError for a folder without metrics."""
+    recipe = read_recipe(workdir)
+    records = read_metrics(workdir)
+    if not records:
+        raise ValueError(f"{workdir} has no metrics: train it")
+    variables = flat_variables(abstract_model(recipe)).values()
+    parameters = sum(math.prod(v.shape) for v in variables if isinstance(v, nnx.Param))
+    path = workdir / "export" / "certificate.json"
+    certificate = json.loads(path.read_text()) if path.is_file() else None
+    return Results(recipe, parameters, records[-1], certificate)
+
+
 def row(workdir: Path) -> list[str]:
     """The cells of one run.
 
     Errors: ValueError for a folder without metrics or without a certificate.
     """
-    recipe = read_recipe(workdir)
-    records = read_metrics(workdir)
-    path = workdir / "export" / "certificate.json"
-    if not records or not path.is_file():
-        raise ValueError(
-            f"{workdir} has no metrics or no certificate: train it, then python -m convert to-torch"
-        )
-    certificate = json.loads(path.read_text())
-    variables = flat_variables(abstract_model(recipe)).values()
-    parameters = sum(math.prod(v.shape) for v in variables if isinstance(v, nnx.Param))
-    last = records[-1]
-    exports = certificate["exports"].values()
+    recipe, parameters, last, certificate = read_results(workdir)
+    if certificate is None:
+        raise ValueError(f"{workdir} has no certificate: python -m convert to-torch {workdir}")
     return [
-        recipe.model, f"{parameters:,}", recipe.dataset, str(last["step"]), _result(last),
-        duration(last["seconds"]), *_errors(certificate),
-        f"{max(exports):.0e}" if exports else "none",
+        recipe.model, f"{parameters:,}", recipe.dataset, str(last["step"]), main_metric(last),
+        duration(last["seconds"]), *certified_errors(certificate), export_error(certificate),
     ]  # fmt: skip
 
 
-def _result(record: dict[str, Any]) -> str:
+def main_metric(record: Mapping[str, Any]) -> str:
     """The most important metric of a run: exact sequences or accuracy on the test split, or the losses."""
     for name in ("test_exact", "test_accuracy", "accuracy", "test_perplexity", "perplexity", "test_loss"):
         if name in record:
@@ -77,7 +94,7 @@ def _result(record: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {record[name]:.3g}" for name in losses)
 
 
-def _errors(certificate: dict[str, Any]) -> list[str]:
+def certified_errors(certificate: Mapping[str, Any]) -> list[str]:
     """The largest float64 errors of the outputs, the gradients and the steps; FAIL if a check fails."""
     cells = []
     for kind in ("forward", "gradients", "steps"):
@@ -90,13 +107,15 @@ def _errors(certificate: dict[str, Any]) -> list[str]:
     return cells
 
 
+def export_error(certificate: Mapping[str, Any]) -> str:
+    """The largest error of the exported files; "none" if there are no such files."""
+    exports = certificate["exports"].values()
+    return f"{max(exports):.0e}" if exports else "none"
+
+
 def write_table(workdirs: Sequence[Path], page: Path) -> None:
     """Writes the table into a page, between its lines `<!-- table -->` and `<!-- end -->`.
 
     The rows of other models are kept. Errors: ValueError for a page without these lines.
     """
-    before, begin, rest = page.read_text().partition(BEGIN) if page.is_file() else ("", "", "")
-    old, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no lines {BEGIN} and {END}, between which the table is written")
-    write_text(page, f"{before}{BEGIN}\n{markdown(workdirs, old)}{END}{after}")
+    write_section(page, markdown(workdirs, read_section(page)))

@@ -21,11 +21,12 @@ class Tolerances(NamedTuple):
     gradient: float
     steps: float | None
     losses: float
+    dream: float
 
 
 TOLERANCES = {
-    "float64": Tolerances(forward=1e-12, gradient=1e-11, steps=1e-10, losses=1e-10),
-    "float32": Tolerances(forward=1e-5, gradient=1e-4, steps=None, losses=1e-3),
+    "float64": Tolerances(forward=1e-12, gradient=1e-11, steps=1e-10, losses=1e-10, dream=1e-12),
+    "float32": Tolerances(forward=1e-5, gradient=1e-4, steps=None, losses=1e-3, dream=1e-4),
 }
 
 

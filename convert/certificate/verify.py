@@ -6,8 +6,9 @@ training changes, all gradients, and 20 optimizer steps in lockstep with the PyT
 
 import dataclasses
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -71,20 +72,15 @@ def verify(
     twin = find_twin(model, recipe.options)
     subject = Subject(recipe, random_values(recipe, seed) if values is None else values, optimizers)
     stepped = subject
-    if twin.large and dict(recipe.options) != dict(twin.tiny):
-        small = dataclasses.replace(recipe, options=dict(twin.tiny))
+    if twin.large and dict(recipe.options) != twin.small(recipe.options):
+        small = dataclasses.replace(recipe, options=twin.small(recipe.options))
         stepped = Subject(small, random_values(small, seed))
-    cpu = jax.local_devices(backend="cpu")[0]
 
     def verifier(dtype: str) -> _Verifier:
         return _Verifier(subject, stepped, twin, dtype, steps, batch, seed)
 
     def compare(dtype: str) -> list[Check]:
-        with (
-            jax.enable_x64(dtype == "float64"),
-            jax.default_matmul_precision("highest"),
-            jax.default_device(cpu),
-        ):
+        with exactly(dtype):
             return verifiers[dtype].checks()
 
     verifiers = {dtype: verifier(dtype) for dtype in dtypes}
@@ -98,6 +94,38 @@ def verify(
         layers=tuple(layer for one in verifiers.values() for layer in one.layers),
         exempt=verifiers[dtypes[-1]].step_exempt,
     )  # fmt: skip
+
+
+@contextmanager
+def exactly(dtype: str) -> Iterator[None]:
+    """A context in which jax computes a comparison: in this dtype, on the CPU, with the highest precision."""
+    with (
+        jax.enable_x64(dtype == "float64"),
+        jax.default_matmul_precision("highest"),
+        jax.default_device(jax.local_devices(backend="cpu")[0]),
+    ):
+        yield
+
+
+def build_pair(
+    recipe: Recipe, values: Mapping[tuple, np.ndarray], dtype: str, mode: str, seed: int = 0
+) -> tuple[Any, Any]:
+    """The model of a recipe and its twin with the same weights.
+
+    values: the arrays by path. dtype: that of the floats of both. mode: "train" or "eval". seed: of the
+    random numbers of the Flax model.
+    """
+    flax_model = abstract_model(recipe)
+    for path, variable in flat_variables(flax_model).items():
+        variable.set_value(jnp.asarray(as_dtype(values[path], dtype)))
+    for number, rng_state in enumerate(nnx.to_flat_state(nnx.state(flax_model, nnx.RngState)).leaves):
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        rng_state.set_value(key if isinstance(rng_state, nnx.RngKey) else jnp.zeros((), jnp.uint32))
+    torch_model = torch_models.MODELS[recipe.model](**recipe.options).to(getattr(torch, dtype))
+    to_torch(flax_model, torch_model)
+    for model in (flax_model, torch_model):
+        model.train() if mode == "train" else model.eval()
+    return flax_model, torch_model
 
 
 def versions() -> dict[str, str]:
@@ -223,19 +251,7 @@ class _Verifier:
         return {name: error for name, error in errors.items() if name.split(":")[0] not in self.step_exempt}
 
     def _pair(self, subject: Subject, mode: str) -> tuple[nnx.Module, torch.nn.Module]:
-        """The model and its twin with the same weights, in this dtype and mode."""
-        recipe = subject.recipe
-        flax_model = abstract_model(recipe)
-        for path, variable in flat_variables(flax_model).items():
-            variable.set_value(jnp.asarray(as_dtype(subject.values[path], self.dtype)))
-        for number, rng_state in enumerate(nnx.to_flat_state(nnx.state(flax_model, nnx.RngState)).leaves):
-            key = jax.random.fold_in(jax.random.key(self.seed), number)
-            rng_state.set_value(key if isinstance(rng_state, nnx.RngKey) else jnp.zeros((), jnp.uint32))
-        torch_model = torch_models.MODELS[recipe.model](**recipe.options).to(getattr(torch, self.dtype))
-        to_torch(flax_model, torch_model)
-        for model in (flax_model, torch_model):
-            model.train() if mode == "train" else model.eval()
-        return flax_model, torch_model
+        return build_pair(subject.recipe, subject.values, self.dtype, mode, self.seed)
 
     def _check(self, name: str, errors: Errors, tolerance: float) -> Check:
         worst = max(errors, key=errors.__getitem__)

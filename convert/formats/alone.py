@@ -4,6 +4,7 @@ import functools
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,24 +79,33 @@ def check_export(
     return error
 
 
+_COMPILING = threading.Lock()
+
+
 def _call_flax(flax_module: nnx.Module, calls: Sequence[tuple[str, Inputs]]) -> list[Any]:
     """The outputs of the Flax module, in evaluation mode, for each (method, inputs)."""
     flax_module.eval()
     graph, variables = nnx.split(flax_module)
-
-    @functools.partial(jax.jit, static_argnums=(2, 3), compiler_options=short_compiler_options())
-    def call(variables: Any, arrays: Any, method: str, arguments: tuple[int, ...]) -> Any:
-        model: Any = nnx.merge(graph, variables)
-        return (getattr(model, method) if method else model)(*arrays, *arguments)
-
+    flax_module.train()
     outputs = []
-    with jax.default_matmul_precision("highest"):
+    # Two exports of one child have the same program. With the lock, one thread compiles it for both.
+    with jax.default_matmul_precision("highest"), _COMPILING:
         for method, inputs in calls:
             arrays = [value for value in inputs if isinstance(value, np.ndarray)]
             arguments = tuple(value for value in inputs if isinstance(value, int))
-            outputs.append(call(variables, arrays, method, arguments))
-    flax_module.train()
+            outputs.append(_jit_call()(graph, variables, arrays, method, arguments))
     return outputs
+
+
+@functools.cache
+def _jit_call() -> Any:
+    """call(graph, variables, arrays, method, arguments) of a module that `nnx.split` has split, jitted."""
+
+    def call(graph: Any, variables: Any, arrays: Any, method: str, arguments: tuple[int, ...]) -> Any:
+        model: Any = nnx.merge(graph, variables)
+        return (getattr(model, method) if method else model)(*arrays, *arguments)
+
+    return jax.jit(call, static_argnums=(0, 3, 4), compiler_options=short_compiler_options())
 
 
 def _error(flax_output: Any, torch_output: Any) -> float:

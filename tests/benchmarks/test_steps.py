@@ -11,6 +11,7 @@ import pytest
 from benchmarks import epoch, tables, train_step
 from benchmarks.timing import interleaved
 from benchmarks.workers.process import Worker, WorkerError
+from convert.pages import write_section
 from convert.twins import TWINS
 from train.recipes import RECIPES
 
@@ -60,10 +61,12 @@ def test_the_tables_have_every_row(measured, tmp_path):
     assert all(text.count(f"\n| {name} |") == 3 for name, _ in steps)
     page = tmp_path / "page.md"
     page.write_text("Before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
-    assert tables.page_with(page, text) == f"Before\n<!-- table -->\n{text}<!-- end -->\nafter\n"
+    write_section(page, text)
+    assert page.read_text() == f"Before\n<!-- table -->\n{text}<!-- end -->\nafter\n"
     page.write_text("nothing")
     with pytest.raises(ValueError, match="has no lines <!-- table -->"):
-        tables.page_with(page, text)
+        write_section(page, text)
+    assert page.read_text() == "nothing"
 
 
 def test_a_worker_that_stops_says_why():

@@ -10,8 +10,9 @@ import torch
 import torch_models
 from convert import Certificate, to_torch
 from convert.__main__ import main
-from convert.certificate.results_table import BEGIN, END, markdown
+from convert.certificate.results_table import markdown
 from convert.certificate.tolerances import TOLERANCES, difference
+from convert.pages import BEGIN, END
 from convert.runs import run_from_torch, run_to_torch
 from tests.conftest import tiny_recipe
 from train.engine.loop import train
@@ -102,7 +103,7 @@ def test_the_table_of_results_is_made_of_run_folders(tmp_path, data_dir):
     workdir, page = tmp_path / "run", tmp_path / "models.md"
     recipe = tiny_recipe("fashion_mlp", steps=4, sample_every=4, optimizer=SGD(lr=0.1, momentum=0.9))
     train(recipe, workdir, data_dir, quiet=True)
-    with pytest.raises(ValueError, match="no metrics or no certificate"):
+    with pytest.raises(ValueError, match="has no certificate: python -m convert to-torch"):
         markdown([workdir])
     run_to_torch(workdir, lambda line: None)
     rows = "| model | data |\n| --- | --- |\n| dcgan | kept |\n| fashion_mlp | old |\n| nothing | old |\n"

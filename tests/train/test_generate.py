@@ -77,7 +77,7 @@ def test_a_class_for_a_model_without_classes_is_refused(small_run):
 
 
 def test_a_model_that_does_not_sample_is_refused(classifier):
-    with pytest.raises(ValueError, match=r"fashion_mlp \(task classify\) cannot sample; it can classify"):
+    with pytest.raises(ValueError, match=r"fashion_mlp \(task classify\) cannot sample; it can answer"):
         generate.main([str(classifier)])
 
 

@@ -19,6 +19,7 @@ REFERENCE_STEPS = {
     "regress": SupervisedStep,
     "sequence": SupervisedStep,
     "language": ClassifyStep,
+    "transfer": ClassifyStep,
     "tag": TagStep,
     "rewrite": RewriteStep,
     "read": ReadStep,

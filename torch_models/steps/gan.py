@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from torch_models.steps.decay import linear_decay
@@ -96,15 +97,17 @@ class GANStep:
     running statistics. With `translation`, images are moved before the discriminator sees them: by
     noise["real_shift"] or noise["fake_shift"] (N, 2). With `instance_noise`, noise is added after that:
     noise["real_noise"] or noise["fake_noise"], which has the examples' shape, times a deviation that changes
-    linearly from `instance_noise` to `final_instance_noise` over `steps`. `done` is the number of steps
-    already taken, for a run that continues.
+    linearly from `instance_noise` to `final_instance_noise` over `steps`. After the fraction `decay_after` of
+    `steps`, the learning rates fall linearly to 0. `done` is the number of steps already taken, for a run
+    that continues.
     """
 
     def __init__(
         self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str = "bce",
         critic_steps: int = 1, weight_clip: float | None = None, gradient_penalty: float | None = None,
         translation: int | None = None, instance_noise: float | None = None,
-        final_instance_noise: float = 0.0, ema: float | None = None, steps: int | None = None, done: int = 0,
+        final_instance_noise: float = 0.0, ema: float | None = None, decay_after: float = 1.0,
+        steps: int | None = None, done: int = 0,
     ):  # fmt: skip
         self.model, self.optimizers = model.train(), optimizers
         self.generator = model.get_submodule("generator")
@@ -113,6 +116,10 @@ class GANStep:
         self.critic_steps, self.weight_clip, self.penalty_weight = critic_steps, weight_clip, gradient_penalty
         self.translation, self.steps, self.done = translation, steps, done
         self.instance_noise, self.final_instance_noise = instance_noise, final_instance_noise
+        self.schedules = [
+            LambdaLR(optimizer, lambda step: linear_decay(done + step, steps, decay_after))
+            for optimizer in optimizers.values()
+        ]
         self.average = None
         if ema is not None:
             average_fn = get_ema_multi_avg_fn(ema)
@@ -128,6 +135,8 @@ class GANStep:
         generator_loss = self._generator_step(batch_splits[-1])
         if self.average is not None:
             self.average.update_parameters(self.generator)
+        for schedule in self.schedules:
+            schedule.step()
         self.done += 1
         return {"discriminator_loss": losses.mean(), "generator_loss": generator_loss}
 

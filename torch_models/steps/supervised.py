@@ -26,10 +26,14 @@ class SupervisedStep:
     """One optimizer step on one loss.
 
     The inputs and targets are the batch's "image" and "label" if it has images, and "x" and "y" otherwise.
+    The only optimizer may train a child of the model. No gradients are computed for the other parameters.
     """
 
     def __init__(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], loss: str):
-        self.model, self.optimizer = model.train(), optimizers[""]
+        self.model, (self.optimizer,) = model.train(), optimizers.values()
+        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        for parameter in model.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
         self.loss = SUPERVISED_LOSSES[loss]
 
     def __call__(self, batch: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:

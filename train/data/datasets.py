@@ -14,6 +14,7 @@ from train.lookup import look_up
 KINDS = {
     "image": "labelled images",
     "table": "rows of numbers x and y",
+    "labelled": "rows of numbers with a class",
     "curves": "the heights of curves",
     "series": "a raw time series",
     "forecast": "a time series split for forecasting",
@@ -138,12 +139,14 @@ DATASETS: dict[str, Dataset] = {
         "image", reader="train.data.readers.folder:read_folder", argument="PATH",
     ),
     "csv": Dataset(
-        "csv:PATH, your own numbers: the last column is the label (0 or 1), the target, or the series",
-        "table", reader="train.data.readers.series:read_csv", argument="PATH", also=("series", "forecast"),
+        "csv:PATH, your own rows of numbers: the last column is the target, the class, or the series",
+        "table", reader="train.data.readers.series:read_csv", argument="PATH",
+        also=("labelled", "series", "forecast"),
     ),
     "iris_petals": Dataset(
         "petal length and width of 100 irises of scikit-learn, versicolor (0) or virginica (1)",
-        "table", reader="train.data.readers.tables:iris_petals", classes=("versicolor", "virginica"),
+        "labelled", reader="train.data.readers.tables:iris_petals", classes=("versicolor", "virginica"),
+        also=("table",),
     ),
     "points": Dataset(
         "15 points near a line, one x and one y", "table", reader="train.data.readers.tables:points",

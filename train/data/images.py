@@ -4,7 +4,9 @@ Only PIL is used, so that the results are the same on every machine.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -54,6 +56,25 @@ def open_image(file: str | IO[bytes]) -> Image.Image:
         # PIL warns when it converts a palette with transparency directly, but not when it converts to RGBA
         # first.
         return (image.convert("RGBA") if "transparency" in image.info else image).convert(mode)
+
+
+def read_images(files: Sequence[str | Path], shape: Shape, fit: Fit = "resize") -> np.ndarray:
+    """(N, H, W, C) uint8: the images of files, as training reads them.
+
+    fit: as in `fit_image`. Errors: ValueError that names a file that is missing or not a readable image.
+    """
+    images = np.empty((len(files), *shape), np.uint8)
+    for image, file in zip(images, files, strict=True):
+        image[:] = fit_image(read_image(file), shape, fit)
+    return images
+
+
+def read_image(file: str | Path) -> Image.Image:
+    """The image of a user's file, as `open_image` decodes it. ValueError that names an unreadable file."""
+    try:
+        return open_image(str(file))
+    except Exception as error:  # PIL raises exceptions of many types
+        raise ValueError(f"{file} cannot be read as an image: {error}") from None
 
 
 def check_image(file: str | IO[bytes]) -> Shape:

@@ -138,7 +138,7 @@ def as_data(data: Any) -> Data:
     """The Data of arrays that a caller has.
 
     data: a Data; a dict of arrays of one length; a tuple (inputs, targets); or a tuple (train, test) of two
-    dicts. Labels that are integers become the classes "0", "1" ... of `meta`.
+    dicts. Labels that are integers from 0 on become the classes "0", "1" ... of `meta`.
     Errors: ValueError for anything else, and for arrays of different lengths.
     """
     if isinstance(data, Data):
@@ -150,7 +150,7 @@ def as_data(data: Any) -> Data:
             raise ValueError(f"the arrays of a split have one row per example each, got {lengths}")
     meta: dict[str, Any] = {}
     label = splits[0].get("label", splits[0].get("y"))
-    if label is not None and label.ndim == 1 and np.issubdtype(label.dtype, np.integer):
+    if label is not None and label.ndim == 1 and np.issubdtype(label.dtype, np.integer) and label.min() >= 0:
         meta["classes"] = [str(number) for number in range(int(label.max()) + 1)]
     return Data(splits[0], splits[1] if len(splits) > 1 else None, meta)
 

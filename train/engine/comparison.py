@@ -27,7 +27,7 @@ def compare_runs(workdirs: Sequence[Path], path: Path) -> None:
         title = (
             f"{recipe.model} on {recipe.dataset}\n{textwrap.fill(describe_differences(recipe, recipes), 80)}"
         )
-        shown.append((title, records, _last_grid(workdir)))
+        shown.append((title, records, last_grid(workdir)))
     save_comparison(shown, path)
 
 
@@ -54,7 +54,7 @@ def _flatten(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
-def _last_grid(workdir: Path) -> Path | None:
+def last_grid(workdir: Path) -> Path | None:
     """The newest saved grid of samples, or else of the first kind of image that the run saves.
 
     None for a run that has saved no images.

@@ -15,16 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from train.data.feeds import Feed, make_feed
-from train.data.readers.image_files import name_some
 from train.data.sources import Data
 from train.engine.cadence import Cadence
 from train.engine.checkpoints import Checkpoints
 from train.engine.evaluation.split import SplitEvaluator
 from train.engine.interrupts import Interrupt
 from train.engine.metrics import MetricsLog, is_metric, metric_names
+from train.engine.precompute import precompute
 from train.engine.progress import Reporter, Stopwatch, duration, print_card
-from train.engine.run_folders import write_json
+from train.engine.run_folders import saved_steps, write_json
 from train.engine.steps import fast_steps_per_call, jit_steps
+from train.engine.trained import load_first_weights
+from train.lookup import name_some
 from train.plotting.animations import save_animations
 from train.plotting.curves import save_curves
 from train.recipes import RECIPES, Recipe, load_recipe_data
@@ -48,21 +50,22 @@ def train(
     recipe's model. It is a class or an instance; training starts from the weights of an instance.
     quiet: print nothing.
     Returns the recipe with the model options that were inferred from the data.
-    Errors: ValueError for data that does not suit the recipe; DivergedError.
+    Errors: ValueError for data that does not suit the recipe, and for runs whose weights cannot be the first
+    ones; DivergedError.
     """
     data = load_recipe_data(recipe, data_dir, data)
     user_class = model if isinstance(model, type) else None
     instance: Any = None if user_class else model
+    is_new = not saved_steps(workdir)
     if instance is None:
         recipe = fit_options(recipe, data.meta, user_class)
+        if is_new:
+            recipe.require_first_weights()
         instance = build_model(recipe, user_class)
-    feed = make_feed(
-        data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
-        take=recipe.take, streaming=recipe.streaming, workers=recipe.workers,
-    )  # fmt: skip
+    feed = _feed_of(recipe, data)
     cadence = Cadence.of(recipe, feed)
+    report = load_first_weights(recipe, instance) if is_new else []
     task = build_task(replace(recipe, steps=cadence.total), instance)
-    max_steps_per_call = recipe.steps_per_call or fast_steps_per_call(instance)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints, Interrupt() as interrupt:
         state, faults = checkpoints.restore(jax.eval_shape(task.initial_state), delete_damaged=True)
@@ -77,9 +80,24 @@ def train(
         title = f"{recipe.model} on {recipe.dataset}"
         with Reporter(title, cadence.total, int(state.step), quiet) as reporter:
             if skipped := data.meta.get("skipped"):
-                reporter.say(f"skipped {len(skipped)}: {name_some(skipped)}")
-            for fault in faults:
-                reporter.say(fault)
+                reporter.say(
+                    f"skipped {len(skipped)} unreadable files or empty folders: {name_some(skipped)}"
+                )
+            for line in (*faults, *report):
+                reporter.say(line)
+            computed = None
+            if int(state.step) < cadence.total:
+                found = precompute(
+                    task, state, data, workdir, reporter.say, lambda: interrupt.received is not None
+                )
+                if found is None:
+                    reporter.say(f"{interrupt.received}: stopped; run the same command again to continue")
+                    return recipe
+                data, computed = found
+            if computed is not None:
+                feed = _feed_of(recipe, data)
+                cadence = Cadence.of(recipe, feed)
+            max_steps_per_call = recipe.steps_per_call or fast_steps_per_call(instance, without=computed)
             loop = Loop(task, data, feed, cadence, max_steps_per_call, workdir, checkpoints, reporter)
             try:
                 state = loop.run(state, interrupt)
@@ -93,6 +111,13 @@ def train(
                 "run the same command again to continue"
             )
     return recipe
+
+
+def _feed_of(recipe: Recipe, data: Data) -> Feed:
+    return make_feed(
+        data, batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed,
+        take=recipe.take, streaming=recipe.streaming, workers=recipe.workers,
+    )  # fmt: skip
 
 
 class Loop:

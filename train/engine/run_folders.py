@@ -117,10 +117,21 @@ def prepare_workdir(recipe: Recipe, workdir: Path, resume: bool) -> Path | None:
                 f"the run in {workdir} has {', '.join(differing)}: give the same flags to resume, "
                 "another --workdir, or --no-resume"
             )
+    elif saved_steps(workdir) and recipe.first_weights:
+        runs = ", ".join(first.workdir for first in recipe.first_weights.values())
+        raise ValueError(
+            f"{workdir} contains imported weights, which a run continues from, so it cannot start from those "
+            f"of {runs}: choose another --workdir"
+        )
     return None
 
 
-def has_trained(workdir: Path) -> bool:
-    """Whether the folder has a checkpoint of a step after 0 (imported weights are saved at step 0)."""
+def saved_steps(workdir: Path) -> list[int]:
+    """The steps of the folder's checkpoints; imported weights are saved at step 0."""
     names = [path.name for path in (workdir / "checkpoints").glob("*")]
-    return any(name.isdigit() and int(name) > 0 for name in names)
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def has_trained(workdir: Path) -> bool:
+    """Whether the folder has a checkpoint of a step after 0."""
+    return any(saved_steps(workdir))

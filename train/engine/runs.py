@@ -94,15 +94,21 @@ class Run(TrainedRun):
         return np.concatenate(parts)
 
     def classify(self, inputs: Any) -> list[str]:
-        """The name of the predicted class of every input; see `predict`."""
+        """The name of the predicted class of every input.
+
+        inputs: arrays as in `predict`, or a list of the names of image files. `answer(files=[...])` gives
+        their probabilities too.
+        """
         self.recipe.require_capability(Capability.CLASSIFY, self.workdir)
+        if isinstance(inputs, list | tuple) and inputs and all(isinstance(one, str | Path) for one in inputs):
+            return [classes[0][0] for _, classes in self.answer(files=inputs, top=1).values]
         outputs = self.predict(inputs)
         chosen = (outputs[:, 0] >= 0.5).astype(int) if outputs.shape[1] == 1 else outputs.argmax(1)
         classes = self.meta.get("classes")
         return [str(n) if classes is None else classes[n] for n in chosen]
 
     def answer(self, **question: Any) -> Answer:
-        """The answer of a sequence model, such as `run.answer(context="so gazed")`.
+        """The answer to a question: `run.answer(context="so gazed")`, `run.answer(files=["a.png"])`.
 
         question: the arguments that `recipe.question` names.
         Errors: ValueError for a model that does not answer, and for a missing or unknown argument.
@@ -125,6 +131,7 @@ class Run(TrainedRun):
         """
         found = self.load_data() if data is None else as_data(data)
         if data is not None:
+            found = self.recipe.fit_data(found, self.meta)
             found = found._replace(meta={**found.meta, **self.meta})
         if Capability.SAMPLE in self.recipe.capabilities:
             return evaluate_samples(self, found, self.data_dir, seed)

@@ -64,10 +64,14 @@ def jit_steps(task: Task, feed: Feed, max_steps_per_call: int) -> Any:
     return jax.jit(call, donate_argnums=0, compiler_options=compiler_options())
 
 
-def fast_steps_per_call(model: nnx.Module) -> int:
-    """The steps in one dispatch: many, but 1 for convolutions on a CPU, because a loop makes them slower."""
+def fast_steps_per_call(model: nnx.Module, without: str | None = None) -> int:
+    """The steps in one dispatch: many, but 1 for convolutions on a CPU, because a loop makes them slower.
+
+    without: a child of the model that the steps do not call.
+    """
     convolves = any(
         isinstance(module, layers.Conv2d | layers.ConvTranspose2d | nnx.Conv | nnx.ConvTranspose)
-        for _, module in nnx.iter_modules(model)
+        for path, module in nnx.iter_modules(model)
+        if without is None or path[:1] != (without,)
     )
     return 1 if convolves and jax.default_backend() == "cpu" else STEPS_PER_CALL

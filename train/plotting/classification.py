@@ -8,6 +8,8 @@ import numpy as np
 
 from train.plotting.figures import figure
 
+TITLE_COLOURS = {True: "tab:green", False: "tab:red", None: "black"}
+
 
 def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Plots counts (C, C), actual class by predicted class, with the numbers for up to 20 classes."""
@@ -26,13 +28,14 @@ def save_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
 
 
 def save_predictions(
-    images: np.ndarray, titles: Sequence[tuple[str, bool]], path: Path, *, columns: int = 8,
+    images: np.ndarray, titles: Sequence[tuple[str, bool | None]], path: Path, *, columns: int = 8,
     cell: tuple[float, float] = (1.35, 1.55),
 ) -> None:  # fmt: skip
     """Plots images (N, H, W, 1 or 3) uint8 with their titles.
 
-    titles: (title, whether the prediction is correct) of each image; correct titles are green, others red.
-    columns: images per row, at most. cell: (width, height) in inches of an image with its title.
+    titles: (title, whether the prediction is correct) of each image; correct titles are green, wrong ones
+    red, and black if it is not known. columns: images per row, at most. cell: (width, height) in inches of an
+    image with its title.
     """
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
@@ -41,4 +44,4 @@ def save_predictions(
             ax.axis("off")
         for ax, image, (title, correct) in zip(axes, images, titles, strict=False):
             ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-            ax.set_title(title, fontsize=7, color="tab:green" if correct else "tab:red")
+            ax.set_title(title, fontsize=7, color=TITLE_COLOURS[correct])

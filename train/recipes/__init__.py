@@ -14,11 +14,12 @@ from train.recipes.supervised import (
     RewriteRecipe,
     SequenceRecipe,
     TagRecipe,
+    TransferRecipe,
 )
 
 __all__ = [
     "RECIPES", "RECIPE_CLASSES", "AutoencodeRecipe", "Capability", "CaptionRecipe", "ClassifyRecipe",
     "CycleGANRecipe", "GANRecipe", "ImageRecipe", "LanguageRecipe", "Question", "ReadRecipe", "Recipe",
-    "RegressRecipe", "RewriteRecipe", "SequenceRecipe", "TagRecipe", "data_kind", "find_recipe",
-    "image_shape", "load_recipe_data", "make_recipe", "recipe_from_json", "upgrade",
+    "RegressRecipe", "RewriteRecipe", "SequenceRecipe", "TagRecipe", "TransferRecipe", "data_kind",
+    "find_recipe", "image_shape", "load_recipe_data", "make_recipe", "recipe_from_json", "upgrade",
 ]  # fmt: skip

@@ -12,7 +12,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import tyro
 
+from train.data.datasets import Fit
 from train.data.preprocess import parse_preprocessing
+from train.data.sources import Data
 from train.data.transforms import parse_transforms
 from train.optim import Optimizer
 
@@ -33,14 +35,27 @@ class ImageSettings(NamedTuple):
     """How images are read and transformed.
 
     size: pixels per side of the images that are read; None keeps the shape of the model's default data set.
-    transforms, test_transforms: the names of the transforms of training and of test images. skip_unreadable:
-    leave out files that are not readable images.
+    fit: how images get that size. transforms, test_transforms: the names of the transforms of training and of
+    test images. skip_unreadable: leave out files that are not readable images.
     """
 
     size: int | None = None
+    fit: Fit = "resize"
     transforms: tuple[str, ...] = ()
     test_transforms: tuple[str, ...] = ()
     skip_unreadable: bool = False
+
+
+class FirstWeights(NamedTuple):
+    """The run that gives a child of a model its first weights.
+
+    model: the model that the run must contain. workdir: the run folder. options: the options that this model
+    must have, if it takes them.
+    """
+
+    model: str
+    workdir: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,11 +63,12 @@ class Question:
     """The arguments of `Run.answer`.
 
     required: the arguments of which exactly one must be given. `positions` are positions in the test split;
-    the task gets these examples too, as `examples`.
+    the task gets these examples too, as `examples`. example: arguments for the task's embedded data set.
     """
 
     arguments: tuple[str, ...]
     required: tuple[str, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, given: Collection[str], model: str, spell: Callable[[str], str] = str) -> None:
         """ValueError for arguments that the model does not take, and without a required one.
@@ -177,9 +193,25 @@ class Recipe:
         return frozenset()
 
     @property
+    def first_weights(self) -> Mapping[str, FirstWeights]:
+        """{path of a child: the run that gives its first weights}; the other weights are drawn at random."""
+        return {}
+
+    def require_first_weights(self) -> None:
+        """ValueError if a new run needs weights that no run gives."""
+
+    @property
     def step_options(self) -> dict[str, Any]:
         """The arguments of the PyTorch reference step in addition to the model and the optimizers."""
         return {name: getattr(self, name) for name in self.step_fields}
+
+    def fit_data(self, data: Data, run_meta: Mapping[str, Any] | None = None) -> Data:
+        """The data as the task takes it.
+
+        run_meta: the metadata of a trained run that the data must fit. Errors: ValueError for data that the
+        task cannot learn from.
+        """
+        return data
 
     def require_capability(self, capability: Capability, where: object = "") -> None:
         """ValueError if a trained model of this recipe does not have this capability.
@@ -215,6 +247,8 @@ class ImageRecipe(Recipe):
 
     image_size: int | None = None
     """Pixels per side of the images that are read; by default those of the model's default data set."""
+    image_fit: Fit = "resize"
+    """Images of another size are resized and cropped (resize), or cropped or padded with zeros (crop)."""
     transforms: tuple[str, ...] = ()
     """Transforms of training images in [0, 1], in order, such as random_crop:32; see --list."""
     test_transforms: tuple[str, ...] = ()
@@ -230,4 +264,6 @@ class ImageRecipe(Recipe):
 
     @property
     def image_settings(self) -> ImageSettings:
-        return ImageSettings(self.image_size, self.transforms, self.test_transforms, self.skip_unreadable)
+        return ImageSettings(
+            self.image_size, self.image_fit, self.transforms, self.test_transforms, self.skip_unreadable
+        )

@@ -43,7 +43,7 @@ class GANRecipe(ImageRecipe):
     losses: ClassVar[tuple[str, ...]] = ("discriminator_loss", "generator_loss")
     step_fields: ClassVar[tuple[str, ...]] = (
         "loss", "critic_steps", "weight_clip", "gradient_penalty", "translation", "instance_noise",
-        "final_instance_noise", "ema", "steps",
+        "final_instance_noise", "ema", "decay_after", "steps",
     )  # fmt: skip
 
     transforms: tuple[str, ...] = ("normalize:0.5:0.5",)
@@ -74,6 +74,8 @@ class GANRecipe(ImageRecipe):
     ema: float | None = None
     """Sample with an exponential moving average of the generator's weights and batch statistics, with this
     decay."""
+    decay_after: float = 1.0
+    """Fraction of the run after which the learning rates fall linearly to 0; 1 keeps them constant."""
     generator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
     """torch's optimizer for the generator."""
     discriminator_optimizer: Optimizer = Adam(lr=2e-4, betas=(0.5, 0.999))
@@ -86,6 +88,7 @@ class GANRecipe(ImageRecipe):
         self._check_at_least(0, "weight_clip", "gradient_penalty")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}")
+        _check_fraction("decay_after", self.decay_after)
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
@@ -136,8 +139,7 @@ class CycleGANRecipe(ImageRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_at_least(0, "cycle_weight", "identity_weight", "pool_size")
-        if not 0 <= self.decay_after <= 1:
-            raise ValueError(f"decay_after is a fraction of the run, from 0 to 1, got {self.decay_after}")
+        _check_fraction("decay_after", self.decay_after)
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
@@ -150,3 +152,9 @@ class CycleGANRecipe(ImageRecipe):
             "generator_ab": generator, "generator_ba": generator,
             "discriminator_a": discriminator, "discriminator_b": discriminator,
         }  # fmt: skip
+
+
+def _check_fraction(name: str, value: float) -> None:
+    """ValueError if the value of this field is not a fraction of the run."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is a fraction of the run, from 0 to 1, got {value}")

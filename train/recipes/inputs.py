@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from train.data.datasets import Dataset, Shape, find_dataset
+from train.data.images import ImageSource
 from train.data.load import load_data
 from train.data.preprocess import preprocess
 from train.data.sources import Data
@@ -49,16 +50,22 @@ ARRAYS = "arrays"
 def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -> Data:
     """The data of a recipe as its model takes it, preprocessed.
 
+    If a recipe for labelled images does not give their shape, meta["image_shape"] does.
     data: the user's arrays, for a recipe of the data set "arrays".
-    Errors: ValueError for a data set of any other kind than the model's, or one that cannot be read.
+    Errors: ValueError for a data set of any other kind than the model's, for one that cannot be read, and for
+    one that the task cannot learn from.
     """
     if data is None:
         if recipe.dataset == ARRAYS:
             raise ValueError("this run trains on the user's arrays: give them as data=...")
         data = load_data(
             recipe.dataset, data_dir, kind=data_kind(recipe), shape=image_shape(recipe),
-            skip_unreadable=recipe.image_settings.skip_unreadable,
+            fit=recipe.image_settings.fit, skip_unreadable=recipe.image_settings.skip_unreadable,
         )  # fmt: skip
+    shape = _shape_of_images(data) if "image" in recipe.kinds else None
+    if shape is not None and image_shape(recipe) is None:
+        data = data._replace(meta={**data.meta, "image_shape": list(shape)})
+    data = recipe.fit_data(data)
     if not recipe.preprocess:
         return data
     if not isinstance(data.train, dict) or not (data.test is None or isinstance(data.test, dict)):
@@ -72,3 +79,10 @@ def load_recipe_data(recipe: Recipe, data_dir: Path, data: Data | None = None) -
     fitted, fitted_test, _ = preprocess(recipe.preprocess, data.train[name], test[name])
     train = {**data.train, name: fitted}
     return data._replace(train=train, test=data.test and {**data.test, name: fitted_test})
+
+
+def _shape_of_images(data: Data) -> tuple[int, ...] | None:
+    """(H, W, C) of the training images; None without images."""
+    if isinstance(data.train, ImageSource):
+        return data.train.shape
+    return data.train["image"].shape[1:] if isinstance(data.train, dict) and "image" in data.train else None

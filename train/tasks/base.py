@@ -11,7 +11,7 @@ from train.data.sources import Data
 from train.data.transforms import Transforms, parse_transforms
 from train.data.transforms.ops import apply_transforms
 from train.recipes import Recipe, image_shape
-from train.tasks.contract import Batch, PathOf
+from train.tasks.contract import Batch, PathOf, Precomputation
 from train.tasks.state import (
     TrainState,
     Transformations,
@@ -73,6 +73,9 @@ class BaseTask:
 
     def evaluate(self, state: TrainState, batch: Batch) -> Batch:
         raise NotImplementedError
+
+    def precomputation(self) -> Precomputation | None:
+        return None
 
     def derived(self, record: Mapping[str, float]) -> dict[str, float]:
         return {}

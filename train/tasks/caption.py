@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from train.data.images import fit_image
+from train.data.images import read_images
 from train.data.readers.sequences.vocabulary import decode_tokens
 from train.data.sources import Data, take_rows
 from train.recipes import image_shape
 from train.tasks.contract import Answer, PathOf
-from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts, read_image
+from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts
 from train.tasks.state import TrainState
 from train.tasks.writing import WritingTask
 
@@ -49,7 +49,7 @@ class Task(WritingTask):
             truths = [decode_tokens(row, vocabulary, " ") for row in question["examples"]["caption"]]
         else:
             shape = image_shape(self.recipe) or SHAPE
-            images = np.stack([fit_image(read_image(file), shape) for file in question["files"]])
+            images = read_images(question["files"], shape)
         names = [str(name) for name in question.get("positions") or question["files"]]
         found = self.captions(state, images, vocabulary, question.get("top", 1))
         return answer_with_texts(names, images, found, truths, PAGE)

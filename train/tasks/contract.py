@@ -23,6 +23,20 @@ PathOf = Callable[[str], Path]
 """The name of an image that a task saves -> the file to write now."""
 
 
+@dataclass(frozen=True)
+class Precomputation:
+    """A part of a training step whose result for an example is the same in every step.
+
+    child: the child of the model that computes it, which training does not change. compute: a function from
+    the state and a prepared batch to the batch with the results in place of the images; `step` and `evaluate`
+    take such batches too. obstacle: why the results differ between steps after all; empty if they do not.
+    """
+
+    child: str
+    compute: Callable[[TrainState, Batch], Batch]
+    obstacle: str = ""
+
+
 @runtime_checkable
 class Task(Protocol):
     """A kind of training, built from a recipe and a model.
@@ -58,6 +72,10 @@ class Task(Protocol):
 
     def evaluate(self, state: TrainState, batch: Batch) -> Batch:
         """{metric: its sum over the examples} of a prepared batch of test data."""
+        ...
+
+    def precomputation(self) -> Precomputation | None:
+        """What the engine computes once for every example before the first step; None if there is nothing."""
         ...
 
     def derived(self, record: Mapping[str, float]) -> dict[str, float]:

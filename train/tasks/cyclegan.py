@@ -7,7 +7,6 @@ in the authors' code: least-squares losses, and a pool of past images for the di
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -16,12 +15,19 @@ import jax.numpy as jnp
 from train.backend import compiler_options
 from train.data.sources import Data
 from train.lookup import look_up
-from train.optim import linear_decay, to_optax
+from train.optim import linear_decay
 from train.plotting.grids import as_bytes, save_grid
 from train.recipes import CycleGANRecipe, image_shape
 from train.tasks.base import BaseTask
 from train.tasks.contract import Batch, PathOf
-from train.tasks.state import TrainState, Transformations, Tree, apply_gradients, buffers_of
+from train.tasks.state import (
+    TrainState,
+    Transformations,
+    Tree,
+    apply_gradients,
+    buffers_of,
+    build_transformations,
+)
 
 GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")
 NUM_IMAGES = 8  # per row of a saved grid
@@ -136,16 +142,9 @@ class Task(BaseTask):
         return (fake_a, fake_b), {**losses, "generator_loss": loss}
 
     def _transformations(self, step: Any) -> Transformations:
-        """The optimizers, with the learning rates of this step of the run.
-
-        The optimizer's step count cannot be used, because an imported optimizer state contains the count of
-        another run.
-        """
+        """The optimizers, with the learning rates of this step of the run."""
         factor = linear_decay(step, self.recipe.steps, self.recipe.decay_after)
-        return {
-            child: to_optax(optimizer, lr=partial(_constant, optimizer.lr * factor))
-            for child, optimizer in self.recipe.optimizers.items()
-        }
+        return build_transformations(self.recipe, factor)
 
     def _empty_pools(self, shape: tuple[int, ...]) -> Tree:
         """Empty pools for both domains and their image count; {} if pool_size is 0."""
@@ -193,11 +192,6 @@ class Task(BaseTask):
             images = batch[source]
             rows = jnp.concatenate([images, *self._translate_and_back(state, images, direction)])
             save_grid(as_bytes(rows), path_of(direction), columns=len(images))
-
-
-def _constant(rate: Any, step: Any) -> Any:
-    """The schedule of a rate that is the same at every step of the optimizer."""
-    return rate
 
 
 def _call_on(child: Any, *batches: jax.Array) -> list[jax.Array]:

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from train.data.images import open_image
 from train.plotting.classification import save_predictions
 from train.tasks.contract import Answer
 
@@ -26,7 +24,7 @@ class Page(NamedTuple):
 
     def save(self, images: np.ndarray, texts: Sequence[str], truths: Sequence[str], path: Path) -> None:
         """Plots images (N, H, W, C) uint8 with their texts. truths: the true texts; () if unknown."""
-        titles = [(text, True) for text in texts]
+        titles: list[tuple[str, bool | None]] = [(text, None) for text in texts]
         if truths:
             pairs = zip(texts, truths, strict=True)
             titles = [(text if text == true else f"{text}\nnot {true}", text == true) for text, true in pairs]
@@ -57,11 +55,3 @@ def answer_with_texts(
         values=list(zip(names, map(list, found), strict=True)),
         save=save,
     )
-
-
-def read_image(file: Path) -> Image.Image:
-    """The user's image. Errors: ValueError for a file that cannot be read."""
-    try:
-        return open_image(str(file))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from None

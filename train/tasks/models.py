@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from flax_models import MODELS
@@ -18,8 +19,9 @@ from train.recipes import Recipe
 
 # Option of a model -> the entry of the data set's metadata whose length gives the option's value.
 SIZE_OPTIONS = {
-    "num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags",
-    "source_size": "source_vocabulary", "target_size": "target_vocabulary", "num_symbols": "symbols",
+    "num_classes": "classes", "vocabulary_size": "vocabulary", "num_tags": "tags", "in_features": "features",
+    "out_features": "targets", "source_size": "source_vocabulary", "target_size": "target_vocabulary",
+    "num_symbols": "symbols",
 }  # fmt: skip
 
 
@@ -59,16 +61,34 @@ def build_model(recipe: Recipe, cls: type[nnx.Module] | None = None) -> Any:
     cls: the class, if it cannot be imported by the recipe's name.
     Errors: ValueError for options that the model does not have, and for a required option that is missing.
     """
+    return _construct(recipe, cls, ...)
+
+
+def blank_model(recipe: Recipe, cls: type[nnx.Module] | None = None) -> Any:
+    """The recipe's model with zeros for weights, to be filled. The errors are those of `build_model`.
+
+    The random state of its layers is that of `build_model`. It is there sooner, because no initialiser is
+    compiled.
+    """
+    model = _construct(recipe, cls, nnx.RngState)
+    rest = nnx.state(model, nnx.Not(nnx.RngState))
+    nnx.update(model, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), rest))
+    return model
+
+
+def _construct(recipe: Recipe, cls: type[nnx.Module] | None, filled: Any) -> Any:
+    """The recipe's model: variables that the filter `filled` selects are arrays, the others are shapes."""
     build: Any = cls or find_model(recipe.model)
     check_options(recipe, build)
 
     def construct() -> Any:
         return build(**recipe.options, rngs=nnx.Rngs(recipe.seed))
 
-    # One jit around the constructor; otherwise JAX would compile each shape separately.
-    state = jax.jit(lambda: nnx.state(construct()), compiler_options=short_compiler_options())()
     model = nnx.eval_shape(construct)
-    nnx.update(model, state)
+    if nnx.to_flat_state(nnx.state(model, filled)):
+        # One jit around the constructor; otherwise JAX would compile each shape separately.
+        state = jax.jit(lambda: nnx.state(construct(), filled), compiler_options=short_compiler_options())()
+        nnx.update(model, state)
     return model
 
 
@@ -99,7 +119,7 @@ def fit_options(recipe: Recipe, meta: Mapping[str, Any], cls: type[nnx.Module] |
     """The recipe with the options that can be inferred from the data and that the recipe does not set.
 
     meta: the metadata of the data set (class names, scale, ...). Its {"classes": [...]} gives the option
-    num_classes.
+    num_classes, for example; SIZE_OPTIONS has all.
     """
     known = model_options(cls or recipe.model)
     fitting = {

@@ -10,12 +10,13 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from train.data.images import read_image
 from train.data.readers.sequences.lines import decode_symbols, encode_line
 from train.data.sources import Arrays, Data, take_rows
 from train.recipes import Recipe
 from train.tasks.base import BaseTask
 from train.tasks.contract import Answer, Batch, PathOf
-from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts, read_image
+from train.tasks.image_texts import NUM_SHOWN, Alternatives, Page, answer_with_texts
 from train.tasks.losses.ctc import ctc, mean_ctc, per_label
 from train.tasks.state import TrainState, Tree, apply_gradients, buffers_of
 

@@ -11,11 +11,10 @@ from train.tasks.state import TrainState
 from train.tasks.supervised import SupervisedTask
 
 NUM_POINTS = 200  # plotted points of data that is generated
-MAX_CURVE_FEATURES = 3  # x, x^2 and x^3 can be plotted as a curve over x; more features cannot
 
 
 class Task(SupervisedTask):
-    """Plots the points and the fitted curve, or, for many features, predictions over targets."""
+    """Plots the points and the fitted curve, or, for several features, predictions over targets."""
 
     def save_images(self, state: TrainState, data: Data, path_of: PathOf) -> None:
         points = data.train
@@ -25,7 +24,8 @@ class Task(SupervisedTask):
             return
         x, y = points["x"], points["y"]
         predicted = np.asarray(jax.jit(self.predict)(state, {"x": x}))
-        if x.shape[1] <= MAX_CURVE_FEATURES:
+        is_curve = np.allclose(x, x[:, :1] ** np.arange(1, x.shape[1] + 1), rtol=1e-4)  # x or x, x^2, x^3 ...
+        if is_curve:
             save_fit(x[:, 0], y[:, 0], predicted[:, 0], path_of("fit"))
         else:
             save_scatter(y.ravel(), predicted.ravel(), path_of("fit"))

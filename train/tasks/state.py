@@ -7,6 +7,7 @@ the key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -103,9 +104,23 @@ def child_params(params: Tree, child: str) -> Tree:
     return params[child] if child else params
 
 
-def build_transformations(recipe: Recipe) -> dict[str, optax.GradientTransformation]:
-    """{name of a child: its optimizer as an optax transformation}, for the optimizers of a recipe."""
-    return {child: to_optax(config) for child, config in recipe.optimizers.items()}
+def build_transformations(recipe: Recipe, factor: Any = 1.0) -> dict[str, optax.GradientTransformation]:
+    """{name of a child: its optimizer as an optax transformation}, for the optimizers of a recipe.
+
+    factor: the number by which the learning rates of this step of the run are multiplied. It is an argument,
+    because the step count of an imported optimizer state is the count of another run.
+    """
+    if isinstance(factor, float) and factor == 1:
+        return {child: to_optax(config) for child, config in recipe.optimizers.items()}
+    return {
+        child: to_optax(config, lr=partial(_constant, config.lr * factor))
+        for child, config in recipe.optimizers.items()
+    }
+
+
+def _constant(rate: Any, step: Any) -> Any:
+    """The schedule of a rate that is the same at every step of the optimizer."""
+    return rate
 
 
 def init_state(params: Tree, buffers: Tree, transformations: Transformations) -> TrainState:

@@ -1,6 +1,6 @@
 """Learning from examples with one target each: one optimizer on one loss."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,22 +39,28 @@ class SupervisedTask(BaseTask):
 
         def loss_of(params: Tree):
             model = self.training_model(params, state.buffers, noise)
-            outputs = model(inputs_of(batch))
+            outputs = self.outputs_of(model, batch)
             outputs, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             loss = self._loss(outputs, targets)
             for extra in auxiliary:
                 loss += AUXILIARY_WEIGHT * self._loss(extra, targets)
             return loss, (buffers_of(model), outputs)
 
-        state, loss, outputs = apply_gradients(state, ("",), self.transformations, loss_of)
+        state, loss, outputs = apply_gradients(
+            state, tuple(self.transformations), self.transformations, loss_of
+        )
         metrics = {"loss": loss}
         if self.reports_accuracy:
             metrics["accuracy"] = is_correct(outputs, targets).mean(dtype=loss.dtype)
         return state._replace(step=state.step + 1), metrics
 
+    def outputs_of(self, model: Any, batch: Batch) -> Any:
+        """What the model returns for a batch."""
+        return model(inputs_of(batch))
+
     def predict(self, state: TrainState, batch: Batch) -> jax.Array:
         """The outputs for a prepared batch, in evaluation mode."""
-        return self.model_def.eval(state.params, state.buffers)(inputs_of(batch))
+        return self.outputs_of(self.model_def.eval(state.params, state.buffers), batch)
 
     def evaluate(self, state: TrainState, batch: Batch) -> Batch:
         outputs, targets = self.predict(state, batch), targets_of(batch)

@@ -29,11 +29,12 @@ def test_points_have_the_known_least_squares_line():
 
 
 def test_iris_petals_are_two_classes_of_fifty():
-    train, meta = load("iris_petals")
-    assert train["x"].shape == (100, 2) and train["y"].shape == (100, 1) and train["y"].dtype == np.float32
-    assert train["y"][:, 0].tolist() == [0] * 50 + [1] * 50
+    train, meta = load("iris_petals", "labelled")
+    assert train["x"].shape == (100, 2) and train["x"].dtype == np.float32 and train["y"].dtype == np.int32
+    assert train["y"].tolist() == [0] * 50 + [1] * 50
+    assert load("iris_petals")[0]["y"][:, 0].tolist() == train["y"].tolist()
     assert meta["columns"][0] == "petal length (cm)" and meta["classes"] == ["versicolor", "virginica"]
-    means = [train["x"][train["y"][:, 0] == label].mean(0) for label in (0, 1)]
+    means = [train["x"][train["y"] == label].mean(0) for label in (0, 1)]
     assert np.allclose(means, [[4.260, 1.326], [5.552, 2.026]], atol=1e-3)
 
 
@@ -61,6 +62,45 @@ def test_a_table_of_ones_own(tmp_path, header):
     train, meta = load(f"csv:{file}")
     assert train["x"].tolist() == [[1.5, 2], [-30, 4]] and train["y"].tolist() == [[0], [1]]
     assert meta["columns"] == (["hours", "sleep", "passed"] if header else ["1", "2", "3"])
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@pytest.mark.parametrize(
+    ("labels", "classes", "numbers"),
+    [
+        (("yes", "no", "maybe", "no"), ["maybe", "no", "yes"], [2, 1, 0, 1]),
+        (("2", "10", "1.0", "2"), ["1", "2", "10"], [1, 2, 0, 1]),
+        (("-1", "1", "1", "-1"), ["-1", "1"], [0, 1, 1, 0]),
+        (("1", "x", "1", "x"), ["1", "x"], [0, 1, 0, 1]),
+    ],
+)
+def test_the_last_column_is_the_class(tmp_path, separator, labels, classes, numbers):
+    file = tmp_path / "table.csv"
+    rows = [("a", "b, c", "class"), *((str(n), f"{n}.5", label) for n, label in enumerate(labels))]
+    file.write_text(
+        "\n".join(separator.join(f'"{cell}"' if "," in cell else cell for cell in r) for r in rows)
+    )
+    train, meta = load(f"csv:{file}", "labelled")
+    assert meta["classes"] == classes and train["y"].tolist() == numbers and train["y"].dtype == np.int32
+    assert meta["features"] == ["a", "b, c"] and meta["targets"] == ["class"]
+    assert train["x"].tolist() == [[n, n + 0.5] for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,a\n2,\n", "line 2, column 2: the class is missing"),
+        ("1,0\n2,0.5\n", "line 2, column 2: 0.5 is no class, but a fraction"),
+        ("1,0\n2,nan\n", "line 2, column 2: nan is no class"),
+        ("x,y\nb,a\n", "line 2, column x: 'b' is not a finite number"),
+        ("1;2\n1,5;3\n", "line 2, column 1: '1,5' is not a finite number"),
+    ],
+)
+def test_a_class_that_cannot_be_read_says_where(tmp_path, text, message):
+    file = tmp_path / "table.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(f"csv:{file}", "labelled")
 
 
 def test_a_series_of_ones_own_is_the_last_column_of_numbers(tmp_path):

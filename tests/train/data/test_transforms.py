@@ -93,6 +93,13 @@ def test_the_key_decides_and_every_image_and_transform_has_its_own_draws():
     assert 0 < (twice == images).all((1, 2, 3)).sum() < 40  # the same draws would give 40
 
 
+@pytest.mark.parametrize("name", [name for (name,) in EACH])
+def test_what_draws_is_named_random(name):
+    images = np.repeat(random_images(1, 16, 16), 40, axis=0)
+    once, other = (transform(images, name, key=jax.random.key(seed)) for seed in (1, 2))
+    assert (once != other).any() == bool(parse_transforms([name]).random)
+
+
 @pytest.mark.parametrize("size", [(5, 5), (8, 20), (26, 33), (13, 4), (1, 1)])
 def test_resize_is_that_of_torch(size):
     images = random_images()

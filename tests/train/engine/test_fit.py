@@ -263,7 +263,7 @@ def test_a_bad_call_is_one_clear_error_and_leaves_no_folder(case, tmp_path):
 def test_labels_of_a_shape_that_does_not_suit_the_loss_are_refused(tmp_path):
     x, y = points()
     with pytest.raises(ValueError, match="need integer labels of the shape"):
-        fit(Points, tmp_path / "run", (x, y[:, None]), task="classify", **LENGTH)
+        fit(Points, tmp_path / "run", (x, np.stack([y, y], axis=1)), task="classify", **LENGTH)
 
 
 def test_a_run_on_arrays_needs_them_again(tmp_path):

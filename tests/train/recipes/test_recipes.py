@@ -25,6 +25,7 @@ from train.recipes import (
     RewriteRecipe,
     SequenceRecipe,
     TagRecipe,
+    TransferRecipe,
     find_recipe,
     make_recipe,
     recipe_from_json,
@@ -45,6 +46,10 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"image_size": 0}, "image_size must be at least 1, got 0"),
         ({"transforms": ("random_crops:4",)}, "unknown transform 'random_crops': did you mean random_crop"),
         ({"test_transforms": ("pad:-1",)}, "transform 'pad:-1': '-1' is not a"),
+    ],
+    TransferRecipe: [
+        ({"options": {"trained": "trunk"}}, "the option trained is all or head, got 'trunk'"),
+        ({"trunk_runs": ("a", "b")}, "the trunks are resnet18, and 2 runs are given"),
     ],
     RegressRecipe: [],
     SequenceRecipe: [({"window": 0}, "window must be at least 1, got 0")],
@@ -118,7 +123,7 @@ def test_a_class_declares_what_its_task_is(cls):
     assert cls.kinds and set(cls.kinds) <= KINDS.keys()
     assert cls.losses and cls.capabilities <= set(Capability)
     assert bool(cls.question.arguments) == (Capability.ANSWER in cls.capabilities)
-    assert set(cls.question.required) <= set(cls.question.arguments)
+    assert {*cls.question.required, *cls.question.example} <= set(cls.question.arguments)
     names = {field.name for field in dataclasses.fields(cls)}
     assert set(cls.step_fields) <= names
     assert cls(model="any", dataset="any").step_options.keys() == set(cls.step_fields)
@@ -127,7 +132,9 @@ def test_a_class_declares_what_its_task_is(cls):
 def test_a_missing_capability_is_an_error_that_says_what_is_possible():
     with pytest.raises(ValueError) as error:
         RECIPES["lenet"].require_capability(Capability.SAMPLE)
-    assert str(error.value) == "lenet (task classify) cannot sample; it can classify, predict from arrays"
+    assert str(error.value) == (
+        "lenet (task classify) cannot sample; it can answer questions, classify, predict from arrays"
+    )
     with pytest.raises(ValueError, match=r"runs/x: dcgan \(task gan\) cannot tra"):
         RECIPES["dcgan"].require_capability(Capability.TRANSLATE, "runs/x")
     for recipe in RECIPES.values():

@@ -1,6 +1,7 @@
 """What a task can do is declared by its recipe, and the task provides it."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ PROTOCOLS = {
     Capability.ANSWER: contract.Answerer,
 }
 """The protocol that each capability promises."""
+PICTURE = Path(__file__).parents[3] / "docs" / "images" / "vae.png"
 CALLS: dict[Capability, Any] = {
     Capability.PREDICT: lambda run: run.predict(np.zeros((1, 28, 28, 1), np.float32)),
     Capability.CLASSIFY: lambda run: run.classify(np.zeros((1, 28, 28, 1), np.float32)),
     Capability.SAMPLE: lambda run: run.sample(1),
     Capability.TRANSLATE: lambda run: run.translate(1),
-    Capability.ANSWER: lambda run: run.answer(),
+    Capability.ANSWER: lambda run: run.answer(files=[PICTURE]),
 }
 """The call of a run that needs each capability."""
 
@@ -57,7 +59,7 @@ def test_a_task_provides_what_its_recipe_declares(model):
 def test_a_task_without_the_methods_is_not_taken_for_one():
     recipe = tiny_recipe("lenet")
     task = build_task(recipe, abstract_model(recipe))
-    assert not isinstance(task, contract.Sampler | contract.Translator | contract.Answerer)
+    assert not isinstance(task, contract.Sampler | contract.Translator)
 
 
 @pytest.mark.parametrize("name", ["small_run", "classifier"])

@@ -89,7 +89,7 @@ WASSERSTEIN = {"loss": "wasserstein", "critic_steps": 2, "gradient_penalty": 10.
     [
         ("painter_gan", {"loss": "wasserstein", "critic_steps": 3, "weight_clip": 0.05}),
         pytest.param("gan", WASSERSTEIN, marks=pytest.mark.heavy),
-        ("lsgan", {"ema": 0.9, "translation": 3}),
+        ("lsgan", {"ema": 0.9, "translation": 3, "decay_after": 0.3, "steps": 6}),
         ("gan", {**WASSERSTEIN, "instance_noise": 0.5, "final_instance_noise": 0.2, "steps": 4}),
     ],
 )
@@ -179,6 +179,7 @@ def test_a_penalty_refuses_a_discriminator_with_batch_norm():
         ({"critic_steps": 5, "batch_size": 4}, "batch_size 4 is less than the 5 parts of a batch"),
         ({"instance_noise": -0.5}, "instance_noise must not be negative, got -0.5"),
         ({"ema": 1.0}, "ema must be at least 0 and less than 1, got 1.0"),
+        ({"decay_after": -0.1}, "decay_after is a fraction of the run, from 0 to 1, got -0.1"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(fields, message):

@@ -237,7 +237,7 @@ def test_the_command_answers(runs, tmp_path):
     text, image, both, wrong = call_commands(
         [
             ("train.predict", [folders["seq2seq"], "--text", "bca", "--top", "2"]),
-            ("train.predict", [folders["captioner"], "--files", str(file)]),
+            ("train.predict", [folders["captioner"], str(file)]),
             ("train.predict", [folders["captioner"]]),
             ("train.predict", [folders["seq2seq"], "--text", "a", "--positions", "0"]),
         ],
@@ -246,7 +246,7 @@ def test_the_command_answers(runs, tmp_path):
     assert text.status == 0 and "bca" in text.stdout and "attention.png" in text.stdout
     assert (runs["seq2seq"].workdir / "prediction" / "attention.png").is_file()
     assert image.status == 0 and "image" in image.stdout
-    assert both.status == 2 and "needs the argument --positions or --files" in both.message
+    assert both.status == 2 and "needs the argument --positions or FILES" in both.message
     assert wrong.status == 2 and "does not take --positions; it takes --text, --top" in wrong.message
 
 

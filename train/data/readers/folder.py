@@ -17,10 +17,10 @@ from train.data.readers.image_files import (
     ImageFiles,
     check_images,
     folder_contents,
-    name_some,
     split_folders,
 )
 from train.data.sources import Data
+from train.lookup import name_some
 
 Classes = dict[str, list[Path]]
 LAYOUT = (

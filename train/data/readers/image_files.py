@@ -16,11 +16,11 @@ from PIL import Image
 
 from train.data.datasets import Shape
 from train.data.images import ImageSource, check_image, open_image
+from train.lookup import name_some
 
 NOTES = {".txt", ".md", ".csv", ".json"}
 SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first of these beside train/ is the test split
-MAX_NAMED = 5  # broken files that an error names
 SKIP = "--skip-unreadable trains without them"
 
 
@@ -83,12 +83,6 @@ def check_images(files: Iterable[Path], skip_unreadable: bool = False) -> Checke
         named = name_some([f"{file} ({fault})" for file, fault in faults.items()])
         raise ValueError(f"{len(faults)} of {len(files)} files cannot be read as images: {named}{advice}")
     return Checked(shapes.pop() if len(shapes) == 1 else None, faults)
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first names, and the number of the others."""
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _shape_or_fault(file: Path) -> Shape | str:

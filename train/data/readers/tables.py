@@ -1,16 +1,17 @@
-"""Tables of numbers for the regressions: {"x": (N, features), "y": (N, targets)}, float32.
+"""Tables of numbers, small and without a test split. `meta` names the columns, and those of x and of y.
 
-They are small and have no test split. `meta` names the columns.
+table     {"x": (N, features) float32, "y": (N, targets) float32}
+labelled  {"x": (N, features) float32, "y": (N,) int32}              y are indices into meta["classes"]
 """
 
-import csv
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from train.data.datasets import ReadRequest
+from train.data.readers.text_files import Row, read_rows
 from train.data.sources import Arrays, Data, Generated
 
 POINTS = (
@@ -23,11 +24,11 @@ COEFFICIENTS = (0.9, 0.5, 3.0, 2.4)  # of 1, x, x^2, x^3
 
 def points(request: ReadRequest) -> Data:
     """15 points near the line y = 0.26 x + 0.748: x (15, 1), y (15, 1)."""
-    return Data(_table(np.asarray(POINTS)), None, {"columns": ["x", "y"]})
+    return Data(_table(np.asarray(POINTS)), None, _columns(["x", "y"]))
 
 
 def iris_petals(request: ReadRequest) -> Data:
-    """Fisher's irises, versicolor (0) and virginica (1): petal length and width x (100, 2), y (100, 1).
+    """Fisher's irises, versicolor (0) and virginica (1): petal length and width x (100, 2), and the class y.
 
     Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems" (1936), as scikit-learn
     ships it.
@@ -36,13 +37,16 @@ def iris_petals(request: ReadRequest) -> Data:
 
     iris: Any = load_iris()
     rows = np.column_stack([iris.data[:, 2:], iris.target - 1])[iris.target > 0]
-    columns = [*iris.feature_names[2:], "label"]
-    return Data(_table(rows), None, {"columns": columns, "classes": [str(c) for c in iris.target_names[1:]]})
+    meta = _columns([*iris.feature_names[2:], "label"])
+    if request.kind == "table":
+        return Data(_table(rows), None, meta)
+    meta["classes"] = [str(name) for name in iris.target_names[1:]]
+    return Data({"x": rows[:, :-1].astype(np.float32), "y": rows[:, -1].astype(np.int32)}, None, meta)
 
 
 def polynomial(request: ReadRequest) -> Data:
     """Generated x (B, 3) = (u, u^2, u^3) and y (B, 1) = 0.9 + 0.5 u + 3 u^2 + 2.4 u^3, u ~ N(0, 1)."""
-    meta = {"columns": ["x", "x^2", "x^3", "y"], "coefficients": list(COEFFICIENTS)}
+    meta = {**_columns(["x", "x^2", "x^3", "y"]), "coefficients": list(COEFFICIENTS)}
     return Data(Generated(_draw_polynomial), None, meta)
 
 
@@ -82,48 +86,66 @@ def random_pairs(request: ReadRequest) -> Data:
 
 
 def read_table(path: str, kind: str) -> Data:
-    """The numbers of a CSV file, with or without a header line.
+    """The rows of a CSV file, with or without a header line.
 
-    kind: for a "table" the last column is y (N, 1) and the others are x. For a "series" the last column of
+    kind: for a "table" the last column is y and the others are x. For "labelled" the last column is the
+    class: words, sorted by name, or whole numbers, in increasing order. For a "series" the last column of
     numbers is {"series": (T,)}, and the other columns may hold anything, such as dates.
     Errors: ValueError that names the file, and the line and the column of a cell that is not a finite number.
     """
-    names, rows = _read_rows(path)
+    columns, rows = _read_columns(path)
     if kind == "series":
-        numeric = [j for j in range(len(names)) if _number(rows[0][1][j]) is not None]
+        numeric = [j for j in range(len(columns)) if _number(rows[0].cells[j]) is not None]
         if not numeric:
             raise ValueError(f"{path} has no column of numbers")
-        names, rows = [names[numeric[-1]]], [(line, [row[numeric[-1]]]) for line, row in rows]
-    elif len(names) < 2:
+        values = [_finite(path, line, columns[numeric[-1]], cells[numeric[-1]]) for line, cells in rows]
+        return Data({"series": np.array(values, np.float32)}, None, {"columns": [columns[numeric[-1]]]})
+    if len(columns) < 2:
         raise ValueError(f"{path} has one column: a table needs at least one column of x and one of y")
+    numbers = columns if kind == "table" else columns[:-1]
     values = np.asarray(
-        [[_finite(path, line, *cell) for cell in zip(names, row, strict=True)] for line, row in rows]
+        [[_finite(path, line, *pair) for pair in zip(numbers, cells, strict=False)] for line, cells in rows]
     )
-    arrays = {"series": values[:, 0].astype(np.float32)} if kind == "series" else _table(values)
-    return Data(arrays, None, {"columns": names})
+    if kind == "table":
+        return Data(_table(values), None, _columns(columns))
+    classes, labels = _read_classes(path, columns[-1], rows)
+    return Data(
+        {"x": values.astype(np.float32), "y": labels}, None, {**_columns(columns), "classes": classes}
+    )
 
 
-def _read_rows(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """(the columns' names, [(line number, cells) of every row that is not empty])."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path} is not a file")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    names = [str(j + 1) for j in range(len(rows[0][1]))] if rows else []
-    if rows and all(_number(cell) is None for cell in rows[0][1]):
-        names = [cell.strip() for cell in rows.pop(0)[1]]
+def _columns(names: list[str]) -> dict[str, list[str]]:
+    """The metadata of a table whose last column is y."""
+    return {"columns": names, "features": names[:-1], "targets": names[-1:]}
+
+
+def _read_columns(path: str) -> tuple[list[str], list[Row]]:
+    """(the names of the columns, the rows without the header line)."""
+    rows = read_rows(path)
+    names = [str(j + 1) for j in range(len(rows[0].cells))]
+    if all(_number(cell) is None for cell in rows[0].cells):
+        names = rows.pop(0).cells
     if not rows:
         raise ValueError(f"{path} has no rows")
-    for line, row in rows:
-        if len(row) != len(names):
-            raise ValueError(
-                f"{path} line {line} has {len(row)} columns, and the first line has {len(names)}"
-            )
     return names, rows
+
+
+def _read_classes(path: str, column: str, rows: Sequence[Row]) -> tuple[list[str], np.ndarray]:
+    """(the names of the classes in the last column, (N,) int32 the class of each row)."""
+    cells = [row.cells[-1] for row in rows]
+    numbers = [number for cell in cells if (number := _number(cell)) is not None]
+    if len(numbers) == len(cells):
+        for (line, _), number in zip(rows, numbers, strict=True):
+            if not number.is_integer():
+                raise ValueError(
+                    f"{path} line {line}, column {column}: {number:g} is no class, but a fraction"
+                )
+        cells = [str(int(number)) for number in numbers]
+    for (line, _), cell in zip(rows, cells, strict=True):
+        if not cell:
+            raise ValueError(f"{path} line {line}, column {column}: the class is missing")
+    classes = sorted(set(cells), key=int if len(numbers) == len(cells) else None)
+    return classes, np.array([classes.index(cell) for cell in cells], np.int32)
 
 
 def _number(cell: str) -> float | None:

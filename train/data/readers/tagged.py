@@ -6,9 +6,11 @@
     tags        (N, L) int32      indices into meta["tags"]; NO_TAG for padding
 
 In `words`, the length of the vocabulary stands for unknown words and padding. Words are converted to lower
-case.
+case. The characters of a word after the first MAX_CHARACTERS are left out of `characters` and not counted in
+`lengths`, so that one long word does not enlarge the arrays of all; C is at most MAX_CHARACTERS.
 """
 
+import math
 import string
 from collections.abc import Sequence
 
@@ -16,11 +18,12 @@ import numpy as np
 
 from train.data.datasets import ReadRequest
 from train.data.readers.text_files import read_text_file
-from train.data.sources import Arrays, Data
+from train.data.sources import Arrays, Data, check_memory
 
 Sentence = Sequence[tuple[str, str]]  # (word, tag)
 ALPHABET = string.ascii_lowercase
 NO_TAG = -1
+MAX_CHARACTERS = 64  # the longest words of dictionaries have under 50
 SENTENCES = ("The/DET dog/NN ate/V the/DET apple/NN", "Everybody/NN read/V that/DET book/NN")
 HELD_OUT = ("Everybody/NN ate/V the/DET apple/NN",)
 
@@ -37,7 +40,8 @@ def tagged_sentences(request: ReadRequest) -> Data:
 def read_tagged(request: ReadRequest) -> Data:
     """The sentences of a UTF-8 text file, one per line; white space separates the words, each word/TAG.
 
-    Errors: ValueError for a file that cannot be read, and for a word without a tag, with its line number.
+    Errors: ValueError for a file that cannot be read, for a word without a tag, with its line number, and for
+    sentences that do not fit into memory when all are padded to the longest.
     """
     path = request.argument
     lines = read_text_file(path).splitlines()
@@ -48,19 +52,27 @@ def read_tagged(request: ReadRequest) -> Data:
 
 
 def encode_words(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> Arrays:
-    """The arrays "words", "characters" and "lengths", padded to the longest sentence and the longest word."""
+    """The arrays "words", "characters" and "lengths", padded to the longest sentence and the longest word.
+
+    Errors: ValueError for sentences that do not fit into memory when all are padded to the longest.
+    """
     word_to_index = {word: index for index, word in enumerate(vocabulary)}
     lowered = [[word.lower() for word in sentence] for sentence in sentences]
     shape = len(lowered), max(map(len, lowered))
-    longest = max(len(word) for sentence in lowered for word in sentence)
+    spelled = [[word[:MAX_CHARACTERS] for word in sentence] for sentence in lowered]
+    longest = max(len(word) for sentence in spelled for word in sentence)
+    nbytes = math.prod(shape) * (longest + 2) * np.dtype(np.int32).itemsize
+    padded = f"{shape[0]:,} sentences, padded to the {shape[1]:,} words of the longest one,"
+    check_memory(nbytes, padded, "split the longest sentences")
     words = np.full(shape, len(vocabulary), np.int32)
     characters = np.full((*shape, longest), len(ALPHABET), np.int32)
     lengths = np.ones(shape, np.int32)
     for row, sentence in enumerate(lowered):
         for column, word in enumerate(sentence):
             words[row, column] = word_to_index.get(word, len(vocabulary))
-            lengths[row, column] = len(word)
-            characters[row, column, : len(word)] = [_character_index(character) for character in word]
+            letters = spelled[row][column]
+            lengths[row, column] = len(letters)
+            characters[row, column, : len(letters)] = [_character_index(letter) for letter in letters]
     return {"words": words, "characters": characters, "lengths": lengths}
 
 

@@ -25,6 +25,11 @@ class Transforms:
 
     steps: tuple[ParsedTransform, ...] = ()
 
+    @property
+    def random(self) -> tuple[str, ...]:
+        """The names of the transforms that draw random numbers; they begin with random_."""
+        return tuple(step.name for step in self.steps if step.name.startswith("random_"))
+
     def output_shape(self, shape: Shape) -> Shape:
         """The shape (H, W, C) of a transformed image. ValueError if an image of `shape` does not fit."""
         for step in self.steps:

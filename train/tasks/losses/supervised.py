@@ -60,6 +60,13 @@ def _binary_cross_entropy_jvp(primals, tangents):
     return binary_cross_entropy(p, y), gradient * dp + of_target * dy
 
 
+def class_probabilities(outputs: jax.Array, loss: str) -> jax.Array:
+    """The probability of every class, (N, C), for the outputs of a classifier. loss: its loss in training."""
+    if loss == "bce":  # one probability (N, 1), that of the second class
+        return jnp.concatenate([1 - outputs, outputs], axis=1)
+    return jnp.exp(outputs) if loss == "nll" else jax.nn.softmax(outputs)
+
+
 def predicted_class(outputs: jax.Array) -> jax.Array:
     """The class of the largest of the outputs (N, C), or of one probability (N, 1) at 0.5: (N,)."""
     return outputs[..., 0] >= 0.5 if outputs.shape[-1] == 1 else outputs.argmax(-1)

@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from train.data.datasets import ReadRequest
-from train.data.images import fit_image, open_image
+from train.data.images import read_images
 from train.data.readers.digits import split_digits
 from train.data.readers.kept import keep
 from train.data.readers.photos import draw_patches, regions
-from train.data.readers.sequences.listing import Listed, read_listing
+from train.data.readers.sequences.listing import read_listing
 from train.data.readers.sequences.vocabulary import encode_targets, vocabulary_of
 from train.data.sources import Arrays, Data, check_memory
 
@@ -105,18 +105,10 @@ def read_captions(request: ReadRequest) -> Data:
     )
     nbytes = (len(train) + len(test)) * math.prod(request.shape)
     check_memory(nbytes, f"the images of {request.name}", "give a smaller --image-size")
-    images = [_read_images(some, request) for some in (train, test)]
+    images = [read_images([one.file for one in some], request.shape, request.fit) for some in (train, test)]
     texts = [[one.text.lower().split() for one in some] for some in (train, test)]
     data = _pack(images[0], texts[0], images[1], texts[1])
     return data._replace(meta={**data.meta, "skipped": skipped}) if skipped else data
-
-
-def _read_images(listed: Sequence[Listed], request: ReadRequest) -> np.ndarray:
-    assert request.shape is not None, "the set has a shape"
-    images = np.empty((len(listed), *request.shape), np.uint8)
-    for image, one in zip(images, listed, strict=True):
-        image[:] = fit_image(open_image(str(one.file)), request.shape, request.fit)
-    return images
 
 
 def _pack(
