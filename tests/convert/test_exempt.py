@@ -24,6 +24,8 @@ EXEMPT = {
     "vgg16_bn": biases_and_means("features", 0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40),
     "vgg19_bn": biases_and_means("features", 0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49),
     "mlp_gan": biases_and_means("generator.fc", 2, 5, 8),
+    "ctc_reader": [name for n in (1, 2, 3) for name in biases_and_means(f"conv{n}", 0)],
+    "captioner": biases_and_means("conv", 0, 4, 8) + biases_and_means("image", 0),
     "cyclegan": [  # an instance norm has no running mean; the small variant has one residual block
         f"{child}.model.{path}.bias"
         for child in ("generator_ab", "generator_ba")
