@@ -23,6 +23,7 @@ from train.tasks import build_task
 from train.tasks.models import build_model
 
 pytestmark = [
+    pytest.mark.heavy,
     pytest.mark.jax_only,
     pytest.mark.standard_promotion("training runs under jax's default promotion"),
 ]
