@@ -29,6 +29,7 @@ from train.tasks import build_task
 from train.tasks.models import abstract_model, build_model, model_options
 
 pytestmark = [
+    pytest.mark.heavy,
     pytest.mark.jax_only,
     pytest.mark.standard_promotion("training runs under jax's default promotion"),
     pytest.mark.usefixtures("small_trunk"),
