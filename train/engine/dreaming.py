@@ -15,7 +15,7 @@ from PIL import Image
 from flax_models import layers as nn
 from flax_models.dream import DeepDream
 from train.backend import Options, compiler_options
-from train.data.images import open_image, to_pil_image
+from train.data.images import read_image, to_pil_image
 from train.engine.octaves import DreamSettings, dream_octaves, halve
 from train.engine.progress import Reporter
 from train.engine.trained import TrainedRun
@@ -162,10 +162,7 @@ def read_picture(file: Path | None) -> np.ndarray:
         return load_sample_image(PHOTOGRAPH)
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
-    try:
-        return np.asarray(open_image(str(file)).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from None
+    return np.asarray(read_image(file).convert("RGB"))
 
 
 def _as_picture(image: np.ndarray) -> Image.Image:

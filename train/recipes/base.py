@@ -174,8 +174,9 @@ class Recipe:
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
-        """{name of a child: its optimizer}; "" is the whole model."""
-        raise NotImplementedError
+        """{name of a child: its optimizer}; "" is the whole model, with the optimizer `optimizer`."""
+        recipe: Any = self
+        return {"": recipe.optimizer}
 
     @property
     def batch_splits(self) -> int:

@@ -28,10 +28,6 @@ class AutoencodeRecipe(ImageRecipe):
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
 
 @dataclass(frozen=True, kw_only=True)
 class GANRecipe(ImageRecipe):

@@ -30,10 +30,6 @@ class ClassifyRecipe(ImageRecipe):
     optimizer: Optimizer = SGD(lr=1e-2, momentum=0.9)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
     def fit_data(self, data: Data, run_meta: Mapping[str, Any] | None = None) -> Data:
         return fit_labels(data, self.loss == "bce", run_meta)
 
@@ -110,10 +106,6 @@ class RegressRecipe(Recipe):
     optimizer: Optimizer = SGD(lr=1e-3)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceRecipe(RegressRecipe):
@@ -151,10 +143,6 @@ class LanguageRecipe(Recipe):
     optimizer: Optimizer = SGD(lr=1e-2)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
 
 @dataclass(frozen=True, kw_only=True)
 class TagRecipe(Recipe):
@@ -169,10 +157,6 @@ class TagRecipe(Recipe):
 
     optimizer: Optimizer = SGD(lr=1e-2)
     """torch's optimizer."""
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +173,6 @@ class RewriteRecipe(Recipe):
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReadRecipe(ImageRecipe):
@@ -208,10 +188,6 @@ class ReadRecipe(ImageRecipe):
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
 
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}
-
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionRecipe(ImageRecipe):
@@ -226,7 +202,3 @@ class CaptionRecipe(ImageRecipe):
 
     optimizer: Optimizer = Adam(lr=1e-3)
     """torch's optimizer."""
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"": self.optimizer}

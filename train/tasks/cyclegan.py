@@ -15,18 +15,16 @@ import jax.numpy as jnp
 from train.backend import compiler_options
 from train.data.sources import Data
 from train.lookup import look_up
-from train.optim import linear_decay
 from train.plotting.grids import as_bytes, save_grid
 from train.recipes import CycleGANRecipe, image_shape
 from train.tasks.base import BaseTask
 from train.tasks.contract import Batch, PathOf
 from train.tasks.state import (
     TrainState,
-    Transformations,
     Tree,
     apply_gradients,
     buffers_of,
-    build_transformations,
+    transformations_at,
 )
 
 GENERATORS, DISCRIMINATORS = ("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")
@@ -88,7 +86,7 @@ class Task(BaseTask):
                 f"{recipe.model} needs images whose sides are multiples of 4 and at least 24, "
                 f"got {self.shape[0]}x{self.shape[1]}: give another --image-size"
             )
-        self.transformations = self._transformations(0)
+        self.transformations = transformations_at(self.recipe, 0)
         self._translate_and_back = jax.jit(
             self.translate_and_back, static_argnums=2, compiler_options=compiler_options()
         )
@@ -113,7 +111,7 @@ class Task(BaseTask):
             fakes, losses = self._generator_losses(model, real_a, real_b)
             return losses["generator_loss"], (buffers_of(model), (fakes, losses))
 
-        transformations = self._transformations(state.step)
+        transformations = transformations_at(self.recipe, state.step)
         state, _, (fakes, losses) = apply_gradients(state, GENERATORS, transformations, generators_loss)
         extra, (past_a, past_b) = self._query_pools(state.extra, fakes, noise)
 
@@ -140,11 +138,6 @@ class Task(BaseTask):
         loss = adversarial + self.recipe.cycle_weight * cycle + self.recipe.identity_weight * identity
         losses = {"adversarial_loss": adversarial, "cycle_loss": cycle, "identity_loss": identity}
         return (fake_a, fake_b), {**losses, "generator_loss": loss}
-
-    def _transformations(self, step: Any) -> Transformations:
-        """The optimizers, with the learning rates of this step of the run."""
-        factor = linear_decay(step, self.recipe.steps, self.recipe.decay_after)
-        return build_transformations(self.recipe, factor)
 
     def _empty_pools(self, shape: tuple[int, ...]) -> Tree:
         """Empty pools for both domains and their image count; {} if pool_size is 0."""

@@ -27,11 +27,10 @@ from train.tasks.losses.adversarial import LOSSES, gradient_penalty
 from train.tasks.models import model_options
 from train.tasks.state import (
     TrainState,
-    Transformations,
     Tree,
     apply_gradients,
     buffers_of,
-    build_transformations,
+    transformations_at,
 )
 from train.tasks.supervised import inputs_of
 
@@ -62,7 +61,7 @@ class Task(BaseTask):
                 "a gradient penalty needs a discriminator without batch norm, "
                 f"but the discriminator of {recipe.model} has batch norm"
             )
-        self.transformations = self._transformations(0)
+        self.transformations = transformations_at(self.recipe, 0)
         self._sample = jax.jit(self.sample, compiler_options=compiler_options())
         self.example_shape = self._example_shape() if recipe.instance_noise or recipe.translation else ()
         if recipe.translation and len(self.example_shape) != 3:
@@ -140,7 +139,7 @@ class Task(BaseTask):
             return loss, (buffers_of(model), None)
 
         state, loss, _ = apply_gradients(
-            state, ("discriminator",), self._transformations(state.step), loss_of
+            state, ("discriminator",), transformations_at(self.recipe, state.step), loss_of
         )
         if recipe.weight_clip:
             clipped = jax.tree.map(
@@ -158,14 +157,9 @@ class Task(BaseTask):
             fake = self._augmented(state, fake, noise, "fake")
             return self.generator_loss(model.discriminator(fake, *conditions)), (buffers_of(model), None)
 
-        transformations = self._transformations(state.step)
+        transformations = transformations_at(self.recipe, state.step)
         state, loss, _ = apply_gradients(state, ("generator",), transformations, loss_of)
         return state, loss
-
-    def _transformations(self, step: Any) -> Transformations:
-        """The optimizers, with the learning rates of this step of the run."""
-        factor = linear_decay(step, self.recipe.steps, self.recipe.decay_after)
-        return build_transformations(self.recipe, factor)
 
     def _augmented(self, state: TrainState, examples: jax.Array, noise: Batch, kind: str) -> jax.Array:
         """The discriminator's inputs: the examples, translated, plus the instance noise of this step.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx, traverse_util
 
-from train.optim import to_optax
+from train.optim import linear_decay, to_optax
 from train.recipes import Recipe
 
 Tree = dict[str, Any]
@@ -116,6 +116,11 @@ def build_transformations(recipe: Recipe, factor: Any = 1.0) -> dict[str, optax.
         child: to_optax(config, lr=partial(_constant, config.lr * factor))
         for child, config in recipe.optimizers.items()
     }
+
+
+def transformations_at(recipe: Any, step: Any) -> dict[str, optax.GradientTransformation]:
+    """The transformations with the learning rates of a step of the run, for a recipe with `decay_after`."""
+    return build_transformations(recipe, linear_decay(step, recipe.steps, recipe.decay_after))
 
 
 def _constant(rate: Any, step: Any) -> Any:

@@ -27,6 +27,7 @@ from train.recipes import RECIPES
 from train.tasks import build_task
 from train.tasks.cyclegan import query_pool
 from train.tasks.models import abstract_model, build_model
+from train.tasks.state import transformations_at
 
 pytestmark = [
     pytest.mark.usefixtures("quick_compilation"),
@@ -166,7 +167,8 @@ def test_the_rate_follows_the_run_and_not_the_optimizers_own_count():
     moments = moments._replace(step=jnp.asarray(1000))
 
     def moved(step):
-        update, _ = task._transformations(step)["generator_ab"].update({"w": jnp.ones(())}, moments)
+        generator: Any = transformations_at(task.recipe, step)["generator_ab"]
+        update, _ = generator.update({"w": jnp.ones(())}, moments)
         return float(update["w"])
 
     assert moved(5) == moved(0) < 0 and moved(9) == pytest.approx(moved(0) / 5) and moved(10) == 0
